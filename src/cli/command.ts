@@ -1,0 +1,13 @@
+// What every command does: read the settings, work, and end with a sentence and exit code 1 where it cannot.
+import { type Config, loadEnvFile, readConfig } from '../config.ts';
+import { explain } from '../faults.ts';
+
+export async function runCommand(work: (config: Config) => Promise<void>): Promise<void> {
+  try {
+    loadEnvFile();
+    await work(readConfig());
+  } catch (error) {
+    console.error(explain(error));
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,182 @@
+// Every setting: name, rule, default, meaning. The only reader of the environment; all faults are named at once.
+import { existsSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { type Static, type TObject, type TSchema, Type } from 'typebox';
+import { Value } from 'typebox/value';
+
+const Ms = (byDefault: number, description: string) => Type.Integer({ minimum: 1, maximum: 3_600_000, default: byDefault, description });
+const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+
+/** In the order in which the documents list them. `default` absent means: may be left out. */
+export const Settings = Type.Object({
+  DATABASE_URL: Type.Optional(
+    Type.String({
+      pattern: '^postgres(ql)?(\\+asyncpg)?://',
+      description: 'PostgreSQL 15 or newer. Left out: a private server of its own, its data in `DATA_DIR`.',
+    }),
+  ),
+  DATABASE_ADMIN_URL: Type.Optional(
+    Type.String({
+      pattern: '^postgres(ql)?(\\+asyncpg)?://',
+      description:
+        'A role that may create roles and databases; used by `npm run db:setup`, and at start if the role or database of `DATABASE_URL` is missing.',
+    }),
+  ),
+  DATABASE_POOL_SIZE: Type.Integer({
+    minimum: 1,
+    maximum: 1000,
+    default: 10,
+    description: 'Connections for lists and writes. Two more serve reads by id, and five the relay and the consumer.',
+  }),
+  DATABASE_CONNECT_TIMEOUT_MS: Ms(1000, 'Longest wait for a free or new connection; then 503.'),
+  DATABASE_STATEMENT_TIMEOUT_MS: Ms(1500, 'Longest run of one statement; then 503.'),
+  RABBITMQ_URL: Type.Optional(
+    Type.String({ pattern: '^amqps?://', description: 'RabbitMQ 3.10 or newer. Left out: events are delivered inside the process.' }),
+  ),
+  RABBITMQ_CONFIRM_TIMEOUT_MS: Ms(
+    5000,
+    'Longest wait for the confirm of a published event; then its channel is closed and the event is sent again.',
+  ),
+  EVENT_PAYLOAD: Type.Enum(['full', 'id'], {
+    default: 'full',
+    description: '`full` puts the user into events, `id` only its id and version.',
+  }),
+  HOST: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address to listen on. Anything but loopback needs `AUTH=off`.' }),
+  PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 8000, description: 'Port to listen on; 0 takes a free one.' }),
+  AUTH: Type.Optional(
+    Type.Enum(['off'], { description: 'There is no sign-in yet: `off` says that you know, and keep strangers away by other means.' }),
+  ),
+  TRUST_PROXY: Type.Array(Type.String({ pattern: '^([0-9a-fA-F.:]+(/[0-9]{1,3})?|loopback|linklocal|uniquelocal)$' }), {
+    default: [],
+    description: 'Networks of the proxies whose `X-Forwarded-For` is believed, by comma: `10.0.0.0/8,loopback`.',
+  }),
+  RATE_LIMIT_PER_MINUTE: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 1_000_000,
+    description: 'Requests a minute for one address; then 429. The default stops a runaway client, not a busy one. 0 turns it off.',
+  }),
+  CORS_ORIGINS: Type.Array(Type.String({ pattern: '^https?://[^/*\\s]+$' }), {
+    default: [],
+    description: 'Origins whose pages may call the API, by comma: `https://admin.example.com`. Left out: none.',
+  }),
+  HTTP_HEADERS_TIMEOUT_MS: Ms(5000, 'Longest time for the headers of a request to arrive; then 408.'),
+  HTTP_REQUEST_TIMEOUT_MS: Ms(10_000, 'Longest time for a whole request to arrive; then 408.'),
+  HTTP_KEEP_ALIVE_TIMEOUT_MS: Ms(72_000, 'How long an idle connection is kept.'),
+  HTTP_CONNECTIONS_MAX: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 10_000,
+    description: 'Open connections; more are closed as they come.',
+  }),
+  SHUTDOWN_DRAIN_MS: Type.Integer({
+    minimum: 0,
+    maximum: 5000,
+    default: 500,
+    description: 'After SIGTERM, how long `/ready` says 503 while requests are still taken, so that balancers notice.',
+  }),
+  PASSWORD_LENGTH_MIN: Type.Integer({ minimum: 8, maximum: 128, default: 8, description: 'Shortest password, in code points.' }),
+  RUN: Type.Array(Type.Enum(['api', 'relay', 'consumer']), {
+    minItems: 1,
+    uniqueItems: true,
+    default: ['api', 'relay', 'consumer'],
+    description: 'What this process runs, by comma.',
+  }),
+  LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
+    default: 'info',
+    description: 'Lines below this level are not written. Upper case is accepted.',
+  }),
+  DEBUG: Type.Boolean({ default: false, description: '`true` is short for `LOG_LEVEL=debug`.' }),
+  APP_NAME: Type.String({ pattern: '^[\\w.-]{1,64}$', default: 'rollcall', description: 'Name in logs, events and metrics.' }),
+  APP_VERSION: Type.String({
+    pattern: '^[\\w.+-]{1,64}$',
+    default: manifest.version,
+    description: 'Version in logs, metrics and the OpenAPI document. Left out: that of the package.',
+  }),
+  DATA_DIR: Type.String({
+    minLength: 1,
+    default: '.data',
+    description: 'Folder of the private PostgreSQL server, if there is no `DATABASE_URL`.',
+  }),
+});
+
+export type Config = Readonly<Static<typeof Settings>>;
+
+/** All the faults of the environment, a line each. */
+export class ConfigError extends Error {
+  constructor(faults: readonly string[]) {
+    super(`The settings are not right:\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
+    this.name = 'ConfigError';
+  }
+}
+
+/** Reads `.env` in the working folder, where there is one, without overruling what the environment already says. */
+export function loadEnvFile(): void {
+  if (existsSync('.env')) process.loadEnvFile('.env');
+}
+
+/** @throws ConfigError naming every fault; values of URLs are never repeated, since they hold passwords */
+export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env): Config {
+  const faults: string[] = [];
+  const values: Record<string, unknown> = {};
+  for (const [name, schema] of Object.entries((Settings as TObject).properties)) {
+    const text = env[name]?.trim();
+    const value = text === undefined || text === '' ? structuredClone((schema as { default?: unknown }).default) : read(name, text, schema);
+    if (value === undefined) continue;
+    if (Value.Check(schema, value)) values[name] = value;
+    else faults.push(`${name} ${rule(schema)}${name.endsWith('_URL') ? '' : `, not "${text}"`}.`);
+  }
+  const config = values as Config;
+  if (faults.length === 0) faults.push(...contradictions(config));
+  if (faults.length > 0) throw new ConfigError(faults);
+  return {
+    ...config,
+    LOG_LEVEL: config.DEBUG && config.LOG_LEVEL === 'info' ? 'debug' : config.LOG_LEVEL,
+    DATA_DIR: resolve(config.DATA_DIR),
+  };
+}
+
+function read(name: string, text: string, schema: TSchema): unknown {
+  const { type } = schema as { type?: string };
+  if (type === 'integer') return /^-?\d+$/.test(text) ? Number(text) : text;
+  if (type === 'boolean')
+    return ({ true: true, '1': true, false: false, '0': false } as Record<string, boolean>)[text.toLowerCase()] ?? text;
+  if (type === 'array') return text.split(',').map((item) => item.trim());
+  if (name === 'LOG_LEVEL') return text.toLowerCase();
+  // The LiteStar service's URLs name SQLAlchemy's driver.
+  if (name.startsWith('DATABASE_')) return text.replace(/^postgres(ql)?\+asyncpg:/, 'postgresql:');
+  return text;
+}
+
+function rule(schema: TSchema): string {
+  const { type, minimum, maximum, enum: choices, items, pattern } = schema as Record<string, unknown> & { items?: TSchema };
+  if (Array.isArray(choices)) return `must be one of ${choices.join(', ')}`;
+  if (type === 'integer') return `must be a whole number from ${minimum} to ${maximum}`;
+  if (type === 'boolean') return 'must be true or false';
+  if (type === 'array' && items !== undefined) return `must be a list by comma, of which each ${rule(items)}`;
+  if (typeof pattern === 'string') return `must match ${pattern}`;
+  return 'must not be empty';
+}
+
+function contradictions(config: Config): string[] {
+  const faults: string[] = [];
+  if (config.AUTH !== 'off' && !isLoopback(config.HOST)) {
+    faults.push(
+      `HOST ${config.HOST} can be reached from other machines, and there is no sign-in yet: set AUTH=off to say that you know, or HOST=127.0.0.1.`,
+    );
+  }
+  if (config.RABBITMQ_URL === undefined && config.RUN.includes('relay') !== config.RUN.includes('consumer')) {
+    faults.push('RUN has only one of relay and consumer, which meet inside one process unless RABBITMQ_URL is set.');
+  }
+  return faults;
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+// A default as it would be written in the environment.
+export function formatDefault(schema: TSchema): string {
+  const { default: value } = schema as { default?: unknown };
+  return Array.isArray(value) ? value.join(',') : String(value ?? '');
+}

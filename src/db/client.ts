@@ -1,0 +1,159 @@
+// Connections to PostgreSQL and the two ways to use them: Db runs statements, Tx runs them inside one transaction.
+// Whatever goes wrong with the server reaches the caller as the problem database_unavailable, within the two time limits.
+import pg from 'pg';
+import { Problem } from '../problem.ts';
+import { isUnavailable } from './sqlstate.ts';
+
+export type Db = {
+  /** One statement, `$1` for the first value; int8 comes back as a string. */
+  query<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>;
+};
+
+declare const inside: unique symbol;
+/** Only `inTransaction` makes one, so a statement that needs its neighbours cannot be given a pool by mistake. */
+export type Tx = Db & { readonly [inside]: true };
+
+export type ConnectionSettings = {
+  readonly url: string;
+  readonly applicationName: string;
+  readonly connectTimeoutMs: number;
+  /** 0: no limit. The server cancels at it; the client gives the connection up a little later. */
+  readonly statementTimeoutMs: number;
+};
+
+/** Time for the server's own cancel to arrive before the client closes a connection that may be dead. */
+const cancelGraceMs = 300;
+/** Above the relay's confirm timeout (at most this minus the statements around it), so that a holder that stopped lets go. */
+const idleInTransactionMs = 15_000;
+
+export function clientConfig(settings: ConnectionSettings): pg.ClientConfig {
+  return {
+    connectionString: settings.url,
+    application_name: settings.applicationName,
+    connectionTimeoutMillis: settings.connectTimeoutMs,
+    keepAlive: true,
+    ...(settings.statementTimeoutMs > 0 && {
+      statement_timeout: settings.statementTimeoutMs,
+      query_timeout: settings.statementTimeoutMs + cancelGraceMs,
+      idle_in_transaction_session_timeout: idleInTransactionMs,
+    }),
+  };
+}
+
+function asProblem(error: unknown): unknown {
+  if (error instanceof Problem || !isUnavailable(error)) return error;
+  return new Problem('database_unavailable', 'The database cannot be reached right now. Try again later.', {
+    headers: { 'retry-after': '1' },
+    cause: error,
+  });
+}
+
+async function run<Row>(client: pg.ClientBase | pg.Pool, text: string, values: readonly unknown[] | undefined): Promise<Row[]> {
+  try {
+    return (await client.query(text, values as unknown[])).rows as Row[];
+  } catch (error) {
+    throw asProblem(error);
+  }
+}
+
+export type Pool = Db &
+  AsyncDisposable & {
+    /** Commits what `work` did, or nothing of it. */
+    inTransaction<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result>;
+    readonly size: number;
+    readonly idle: number;
+    readonly waiting: number;
+  };
+
+/** Connections are made when they are needed; a server that is away is an error of the query, not of the start. */
+export function startPool(settings: ConnectionSettings, size: number): Pool {
+  const pool = new pg.Pool({ ...clientConfig(settings), max: size, idleTimeoutMillis: 60_000 });
+  // The pool drops a broken idle connection by itself; without a listener the event would end the process.
+  pool.on('error', () => {});
+
+  return {
+    query: (text, values) => run(pool, text, values),
+    async inTransaction(work) {
+      const client = await pool.connect().catch((error: unknown) => {
+        throw asProblem(error);
+      });
+      // A connection lost between two statements is told by the next statement.
+      const ignore = () => {};
+      client.on('error', ignore);
+      const tx = { query: (text: string, values?: readonly unknown[]) => run(client, text, values) } as Tx;
+      let broken = false;
+      try {
+        await tx.query('begin');
+        const result = await work(tx);
+        await tx.query('commit');
+        return result;
+      } catch (error) {
+        await tx.query('rollback').catch(() => {
+          broken = true;
+        });
+        throw error;
+      } finally {
+        client.off('error', ignore);
+        client.release(broken);
+      }
+    },
+    get size() {
+      return pool.totalCount;
+    },
+    get idle() {
+      return pool.idleCount;
+    },
+    get waiting() {
+      return pool.waitingCount;
+    },
+    [Symbol.asyncDispose]: () => pool.end(),
+  };
+}
+
+/**
+ * A few fixed connections over which statements are sent without waiting for the answer to the one before: fastest for
+ * short reads. A slow statement would hold up those behind it, so lists and writes go through a pool.
+ */
+export function startPipeline(settings: ConnectionSettings, size: number): Db & AsyncDisposable {
+  const clients: (Promise<pg.Client> | undefined)[] = Array.from({ length: size });
+  let turn = 0;
+  let closed = false;
+
+  function client(slot: number): Promise<pg.Client> {
+    const existing = clients[slot];
+    if (existing !== undefined) return existing;
+    const fresh = new pg.Client({ ...clientConfig(settings), pipeline: true });
+    const connecting = fresh.connect().then(() => fresh);
+    const forget = () => {
+      if (clients[slot] === connecting) clients[slot] = undefined;
+    };
+    fresh.on('error', forget);
+    fresh.on('end', forget);
+    connecting.catch(forget);
+    clients[slot] = connecting;
+    return connecting;
+  }
+
+  async function attempt<Row>(text: string, values: readonly unknown[] | undefined): Promise<Row[]> {
+    turn = (turn + 1) % size;
+    const slot = turn;
+    let ready: pg.Client;
+    try {
+      ready = await client(slot);
+    } catch (error) {
+      throw asProblem(error);
+    }
+    return run<Row>(ready, text, values);
+  }
+
+  return {
+    async query(text, values) {
+      if (closed) throw new Error('the pipeline is closed');
+      return attempt(text, values);
+    },
+    async [Symbol.asyncDispose]() {
+      closed = true;
+      await Promise.all(clients.map(async (pending) => (await pending?.catch(() => undefined))?.end()));
+    },
+  };
+}

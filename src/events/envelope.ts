@@ -1,0 +1,34 @@
+// The shape of every event: what is the same for all, around the `data` of the feature that it tells of.
+import { type Static, type TSchema, Type } from 'typebox';
+
+export const Timestamp = Type.String({
+  pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{6}Z$',
+  description: 'ISO 8601 in UTC, to the microsecond.',
+  examples: ['2025-01-01T10:00:00.000000Z'],
+});
+
+export function Envelope<EventType extends string, Data extends TSchema>(eventType: EventType, data: Data) {
+  return Type.Object(
+    {
+      event_id: Type.String({ format: 'uuid', description: 'UUID version 7. The same for every delivery of one event.' }),
+      event_type: Type.Literal(eventType),
+      occurred_at: Timestamp,
+      trace_id: Type.String({ minLength: 1, maxLength: 128, description: 'The trace id of the request that made the change.' }),
+      data,
+    },
+    { additionalProperties: false },
+  );
+}
+
+/** An event of any type, once its own schema has been checked. */
+export type Event = Omit<Static<ReturnType<typeof Envelope<string, TSchema>>>, 'data'> & {
+  readonly data: Readonly<Record<string, unknown>>;
+};
+
+/** What a feature says of one type of event. */
+export type EventDefinition = {
+  readonly type: string;
+  readonly schema: TSchema;
+  readonly summary: string;
+  readonly example: object;
+};

@@ -1,0 +1,291 @@
+// RabbitMQ: the publisher on one connection, the subscription on another, so that a publisher that is blocked by an alarm
+// never stops acknowledgements. Both reconnect by themselves; topology is declared anew on each connection.
+import { randomUUID } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type AsyncMessage, type Channel, Connection, ConsumerStatus, type Envelope } from 'rabbitmq-client';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Broker, Delivery, Message, Publisher, Verdict } from './broker.ts';
+import { deadLetterQueue, exchange, queue, retryQueue } from './topology.ts';
+
+export type RabbitSettings = {
+  readonly url: string;
+  readonly appName: string;
+  readonly confirmTimeoutMs: number;
+  /** Deliveries that the consumer holds at once. */
+  readonly prefetch: number;
+  /** Every delay that the consumer may ask for, since each has a queue of its own. */
+  readonly retryDelaysMs: readonly number[];
+};
+
+/** Redeliveries without an answer of ours, as when the process is killed each time, until the broker gives the message up. */
+const deliveryLimit = 20;
+
+const quorum = { 'x-queue-type': 'quorum' } as const;
+// Nothing may be dropped on its way to another queue: at-least-once needs reject-publish (RabbitMQ, quorum queues).
+const safeDeadLettering = {
+  'x-dead-letter-strategy': 'at-least-once',
+  'x-overflow': 'reject-publish',
+  'x-dead-letter-exchange': '',
+} as const;
+
+const exchangeDeclaration = { exchange, type: 'topic', durable: true };
+const deadLetterDeclaration = { queue: deadLetterQueue, durable: true, arguments: quorum };
+const queueDeclaration = {
+  queue,
+  durable: true,
+  arguments: {
+    ...quorum,
+    ...safeDeadLettering,
+    'x-dead-letter-routing-key': deadLetterQueue,
+    'x-delivery-limit': deliveryLimit,
+    // One instance consumes, the others stand by: the order of one user's events holds over all instances.
+    'x-single-active-consumer': true,
+  },
+};
+
+function retryDeclaration(delayMs: number) {
+  const args = { ...quorum, ...safeDeadLettering, 'x-dead-letter-routing-key': queue, 'x-message-ttl': delayMs };
+  return { queue: retryQueue(delayMs), durable: true, arguments: args };
+}
+
+export function createRabbitBroker(settings: RabbitSettings, log: Logger): Broker {
+  return {
+    startPublisher: () => startPublisher(settings, log),
+    startSubscription: (handle) => startSubscription(settings, handle, log),
+  };
+}
+
+function connect(settings: RabbitSettings, purpose: 'publisher' | 'consumer', log: Logger): Connection {
+  const connection = new Connection({
+    url: settings.url,
+    connectionName: `${settings.appName} ${purpose}`,
+    connectionTimeout: 5000,
+    acquireTimeout: 5000,
+    heartbeat: 10,
+    retryLow: 250,
+    retryHigh: 5000,
+    noDelay: true,
+  });
+  let lostAt: number | undefined;
+  connection.on('error', (error) => {
+    if (lostAt !== undefined) return;
+    lostAt = performance.now();
+    log.warn({ component: purpose, reason: describe(error) }, 'RabbitMQ connection lost');
+  });
+  connection.on('connection', () => {
+    const awaySeconds = lostAt === undefined ? 0 : (performance.now() - lostAt) / 1000;
+    lostAt = undefined;
+    log.info({ component: purpose, away_seconds: Number(awaySeconds.toFixed(3)) }, 'RabbitMQ connected');
+  });
+  connection.on('connection.blocked', (reason) => log.warn({ component: purpose, reason }, 'RabbitMQ takes no messages'));
+  connection.on('connection.unblocked', () => log.info({ component: purpose }, 'RabbitMQ takes messages again'));
+  return connection;
+}
+
+// Errors of the client may quote the address; the code and the server's own words say enough.
+function describe(error: unknown): string {
+  const { code, message } = error as { code?: string; message?: string };
+  return code ?? message ?? 'unknown';
+}
+
+type Sent = 'routed' | { readonly returned: string };
+
+type Sender = {
+  /** Resolves on the broker's confirm; `envelope.messageId` tells which message came back. */
+  send(envelope: Envelope & { messageId: string }, body: unknown): Promise<Sent>;
+  close(): Promise<void>;
+};
+
+// One confirm channel, opened when it is first needed and again after it was lost.
+function createSender(connection: Connection, declare: (channel: Channel) => Promise<void>, confirmTimeoutMs: number): Sender {
+  let channel: Promise<Channel> | undefined;
+  const returned = new Map<string, string>();
+
+  function forget(): void {
+    channel = undefined;
+  }
+
+  async function open(): Promise<Channel> {
+    const fresh = await connection.acquire({ emitErrorsFromChannel: true });
+    // The error also rejects what is under way, which is where it is told.
+    fresh.on('error', () => {});
+    fresh.on('close', forget);
+    fresh.on('basic.return', ({ messageId, replyText }) => {
+      if (messageId !== undefined) returned.set(messageId, replyText);
+    });
+    await fresh.confirmSelect();
+    await declare(fresh);
+    return fresh;
+  }
+
+  // A confirm has no time limit of its own: under an alarm it would wait until the alarm ends.
+  async function withinTime(confirm: Promise<void>): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`no confirm within ${confirmTimeoutMs} ms`)), confirmTimeoutMs);
+    });
+    confirm.catch(() => {});
+    try {
+      await Promise.race([confirm, timeout]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  return {
+    async send(envelope, body) {
+      if (channel === undefined) {
+        channel = open();
+        channel.catch(forget);
+      }
+      const ready = await channel;
+      try {
+        await withinTime(ready.basicPublish({ ...envelope, mandatory: true, durable: true }, body));
+      } catch (error) {
+        // A nack, or no answer in time: what else is under way on this channel is as uncertain, so all of it ends.
+        forget();
+        ready.close().catch(() => {});
+        throw error;
+      }
+      // The client resolves the confirm before it emits the return that came ahead of it.
+      await nextTurn();
+      const reason = returned.get(envelope.messageId);
+      returned.delete(envelope.messageId);
+      return reason === undefined ? 'routed' : { returned: reason };
+    },
+    async close() {
+      const open = await channel?.catch(() => undefined);
+      await open?.close();
+    },
+  };
+}
+
+// A connection that is away would hold up the end of the process until its next attempt.
+async function closeConnection(connection: Connection, closeChannels: () => Promise<void>): Promise<void> {
+  if (!connection.ready) connection.unsafeDestroy();
+  await closeChannels();
+  await connection.close();
+}
+
+function startPublisher(settings: RabbitSettings, log: Logger): Publisher {
+  const connection = connect(settings, 'publisher', log);
+  const sender = createSender(connection, (channel) => channel.exchangeDeclare(exchangeDeclaration), settings.confirmTimeoutMs);
+  return {
+    get ready() {
+      return connection.ready;
+    },
+    publish: (message) => sender.send(envelopeOf(message, settings.appName), Buffer.from(JSON.stringify(message.event))),
+    [Symbol.asyncDispose]: () => closeConnection(connection, sender.close),
+  };
+}
+
+function envelopeOf({ event, subject, traceparent }: Message, appName: string) {
+  return {
+    exchange,
+    routingKey: event.event_type,
+    messageId: event.event_id,
+    type: event.event_type,
+    timestamp: Math.floor(Date.parse(event.occurred_at) / 1000),
+    correlationId: event.trace_id,
+    appId: appName,
+    contentType: 'application/json',
+    headers: {
+      trace_id: event.trace_id,
+      traceparent,
+      // CloudEvents 1.0, AMQP protocol binding, binary mode; the underscore is the prefix for AMQP 0-9-1.
+      cloudEvents_specversion: '1.0',
+      cloudEvents_id: event.event_id,
+      cloudEvents_source: `/${appName}`,
+      cloudEvents_type: event.event_type,
+      cloudEvents_subject: subject,
+      cloudEvents_time: event.occurred_at,
+    },
+  };
+}
+
+/** Our own count of failed attempts; the broker's counts are not the same over its versions. */
+const attemptsHeader = 'rollcall_attempts';
+
+function startSubscription(settings: RabbitSettings, handle: (delivery: Delivery) => Promise<Verdict>, log: Logger): AsyncDisposable {
+  const connection = connect(settings, 'consumer', log);
+  const sender = createSender(
+    connection,
+    async (channel) => {
+      for (const declaration of [deadLetterDeclaration, ...settings.retryDelaysMs.map(retryDeclaration)]) {
+        await channel.queueDeclare(declaration);
+      }
+    },
+    settings.confirmTimeoutMs,
+  );
+  // The last delivery of each subject that is under way: the next one of that subject comes after it.
+  const tails = new Map<string, Promise<unknown>>();
+
+  async function inOrder<Result>(subject: string | undefined, work: () => Promise<Result>): Promise<Result> {
+    if (subject === undefined) return work();
+    const tail = (tails.get(subject) ?? Promise.resolve()).then(work, work);
+    tails.set(subject, tail);
+    try {
+      return await tail;
+    } finally {
+      if (tails.get(subject) === tail) tails.delete(subject);
+    }
+  }
+
+  async function settle(message: AsyncMessage): Promise<ConsumerStatus> {
+    const delivery = deliveryOf(message);
+    const verdict = await handle(delivery);
+    if (verdict === 'done') return ConsumerStatus.ACK;
+    if (verdict === 'give back') return ConsumerStatus.REQUEUE;
+    // The copy is confirmed before the original is acknowledged: a crash in between gives two, never none.
+    const target = 'dead' in verdict ? deadLetterQueue : retryQueue(verdict.retryInMs);
+    const copy = copyFor(target, message, delivery.attempts + 1, 'dead' in verdict ? verdict.dead : undefined);
+    return (await sender.send(copy, message.body)) === 'routed' ? ConsumerStatus.ACK : ConsumerStatus.REQUEUE;
+  }
+
+  const subscription = connection.createConsumer(
+    {
+      queue,
+      queueOptions: queueDeclaration,
+      exchanges: [exchangeDeclaration],
+      queueBindings: [{ exchange, queue, routingKey: 'user.*' }],
+      qos: { prefetchCount: settings.prefetch },
+      requeue: true,
+    },
+    (message) => inOrder(deliveryOf(message).subject, () => settle(message)),
+  );
+  subscription.on('error', (error) => log.warn({ component: 'consumer', reason: describe(error) }, 'RabbitMQ consumer interrupted'));
+  subscription.on('ready', () => log.info({ component: 'consumer', queue }, 'Consumer ready'));
+
+  return {
+    [Symbol.asyncDispose]: () =>
+      closeConnection(connection, async () => {
+        await subscription.close();
+        await sender.close();
+      }),
+  };
+}
+
+function deliveryOf({ body, headers, correlationId }: AsyncMessage): Delivery {
+  const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
+  return {
+    body,
+    subject: text(headers?.['cloudEvents_subject']),
+    traceId: text(headers?.['trace_id']) ?? correlationId,
+    traceparent: text(headers?.['traceparent']),
+    attempts: Number(headers?.[attemptsHeader] ?? 0),
+  };
+}
+
+function copyFor(target: string, message: AsyncMessage, attempts: number, reason: string | undefined) {
+  const { messageId, type, timestamp, correlationId, appId, contentType, headers } = message;
+  return {
+    routingKey: target,
+    messageId: messageId ?? randomUUID(),
+    ...(type !== undefined && { type }),
+    ...(timestamp !== undefined && { timestamp }),
+    ...(correlationId !== undefined && { correlationId }),
+    ...(appId !== undefined && { appId }),
+    ...(contentType !== undefined && { contentType }),
+    headers: { ...headers, [attemptsHeader]: attempts, ...(reason !== undefined && { rollcall_reason: reason }) },
+  };
+}

@@ -1,0 +1,83 @@
+// The process: reads the settings, starts the system, stops it on a signal. Exit code 0 after a stop that was asked for.
+import { isLoopback, loadEnvFile, readConfig } from './config.ts';
+import { explain } from './faults.ts';
+import { type System, startSystem } from './system.ts';
+import { createLogger, type Logger } from './telemetry/logger.ts';
+
+const shutdownMsMax = 15_000;
+/** npm hands on the Ctrl-C that the terminal has sent to every process already: two signals this close are one. */
+const sameSignalMs = 400;
+
+function introduce({ url, database, broker }: System): void {
+  process.stderr.write(`
+  Rollcall runs on ${database}; ${broker}.
+
+    API         ${url}/users/
+    Swagger UI  ${url}/schema
+
+    curl -s ${url}/users/ -H 'content-type: application/json' -d '{"name":"John","surname":"Doe","password":"correct horse"}'
+
+`);
+}
+
+/** @param starting settles when there is something to stop */
+function stopOnSignal(starting: Promise<System>, log: Logger): (reason: object, exitCode: number) => void {
+  let stoppingSince: number | undefined;
+
+  async function stop(reason: object, exitCode: number): Promise<void> {
+    if (stoppingSince !== undefined) return;
+    stoppingSince = performance.now();
+    log.info(reason, 'Stopping');
+    setTimeout(() => {
+      log.fatal(`Not stopped after ${shutdownMsMax / 1000} s; giving up`);
+      process.exit(1);
+    }, shutdownMsMax).unref();
+    try {
+      const system = await starting.catch(() => undefined);
+      await system?.[Symbol.asyncDispose]();
+      log.info('Stopped');
+      process.exit(exitCode);
+    } catch (error) {
+      log.fatal({ error }, 'Stopping failed');
+      process.exit(1);
+    }
+  }
+
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (stoppingSince !== undefined && performance.now() - stoppingSince > sameSignalMs) process.exit(1);
+      void stop({ signal }, 0);
+    });
+  }
+  process.on('uncaughtException', (error) => {
+    log.fatal({ error }, 'Unexpected error');
+    void stop({ reason: 'unexpected error' }, 1);
+  });
+  return stop;
+}
+
+async function main(): Promise<void> {
+  loadEnvFile();
+  const config = readConfig();
+  const log = createLogger({ level: config.LOG_LEVEL, appName: config.APP_NAME });
+
+  const starting = startSystem(config, log, {
+    onFault(error) {
+      console.error(explain(error));
+      stop({ reason: 'fault' }, 1);
+    },
+  });
+  const stop = stopOnSignal(starting, log);
+
+  const system = await starting;
+  const { url, database, broker } = system;
+  log.info({ url, version: config.APP_VERSION, run: config.RUN, database, broker }, 'Service started');
+  if (!isLoopback(config.HOST)) log.warn({ host: config.HOST }, 'AUTH=off: anyone who reaches this address may read and change every user');
+  // For a person, not for a log collector.
+  if (process.stderr.isTTY || config.DATABASE_URL === undefined) introduce(system);
+}
+
+await main().catch((error: unknown) => {
+  console.error(explain(error));
+  process.exit(1);
+});

@@ -1,0 +1,54 @@
+// Passwords: argon2id in PHC strings, made on threads of their own, so that hashing never holds up another request.
+import { availableParallelism } from 'node:os';
+import { Piscina } from 'piscina';
+import { Problem } from '../problem.ts';
+import type { HashCost } from './hash-worker.ts';
+
+/** The first choice of OWASP's Password Storage Cheat Sheet for argon2id: 19 MiB, two passes, one lane. */
+export const recommendedCost: HashCost = { memoryKib: 19_456, passes: 2 };
+
+export type Passwords = AsyncDisposable & {
+  /** @returns a PHC string with a salt of its own */
+  hash(plain: string): Promise<string>;
+  verify(hash: string, plain: string): Promise<boolean>;
+  /** Calls that wait for a thread. */
+  readonly waiting: number;
+};
+
+// About two seconds of work for each thread: a caller who waits longer would have given up.
+const waitingPerThread = 100;
+
+export function startPasswords(cost: HashCost = recommendedCost): Passwords {
+  const threads = availableParallelism();
+  const pool = new Piscina({
+    filename: new URL('./hash-worker.ts', import.meta.url).href,
+    minThreads: threads,
+    maxThreads: threads,
+    maxQueue: threads * waitingPerThread,
+    // On Linux a thread has a priority of its own: the event loop and PostgreSQL go first. Elsewhere it is the process's.
+    niceIncrement: process.platform === 'linux' ? 10 : 0,
+  });
+
+  async function work<Result>(name: 'hash' | 'verify', task: object): Promise<Result> {
+    if (pool.queueSize >= pool.options.maxQueue) {
+      throw new Problem('overloaded', 'Too many passwords wait to be hashed. Try again later.', { headers: { 'retry-after': '2' } });
+    }
+    return pool.run(task, { name });
+  }
+
+  return {
+    hash: (plain) => work<string>('hash', { plain, cost }),
+    verify: (hash, plain) => work<boolean>('verify', { hash, plain }),
+    get waiting() {
+      return pool.queueSize;
+    },
+    [Symbol.asyncDispose]: () => pool.close(),
+  };
+}
+
+const phcPattern = /^\$argon2id\$v=\d+\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]{11,64}\$[A-Za-z0-9+/]{16,86}$/;
+
+/** Whether a stored value is a hash of ours; a table made by the LiteStar service holds passwords as they were typed. */
+export function isHash(stored: string): boolean {
+  return phcPattern.test(stored);
+}

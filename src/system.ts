@@ -1,0 +1,210 @@
+// Everything that runs, in the order in which it starts; the reverse is the shutdown.
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createApp } from './app.ts';
+import type { Config } from './config.ts';
+import { type ConnectionSettings, type Pool, startPipeline, startPool } from './db/client.ts';
+import { startEmbedded } from './db/embedded.ts';
+import { MigrationError } from './db/migrate.ts';
+import { prepareDatabase } from './db/prepare.ts';
+import { asyncApiDocument } from './events/asyncapi.ts';
+import type { Broker } from './events/broker.ts';
+import { createConsumer, retryDelaysMs } from './events/consumer.ts';
+import { createInProcessBroker } from './events/in-process.ts';
+import * as inbox from './events/inbox.ts';
+import * as outbox from './events/outbox.ts';
+import { createRabbitBroker } from './events/rabbitmq.ts';
+import { startRelay } from './events/relay.ts';
+import { createEventCheck } from './events/schemas.ts';
+import { addDrain } from './http/drain.ts';
+import { backoffMs } from './runtime/backoff.ts';
+import { startLoop } from './runtime/loop.ts';
+import type { HashCost } from './security/hash-worker.ts';
+import { startPasswords } from './security/passwords.ts';
+import type { Logger } from './telemetry/logger.ts';
+import { createMetrics } from './telemetry/metrics.ts';
+import { hasPlaintextPasswords } from './users/adoption.ts';
+import { definitions } from './users/events.ts';
+import { reactions } from './users/reactions.ts';
+
+const pipelineSize = 2;
+/** One for the relay's transaction, the others for events that the consumer handles at once. */
+const eventsPoolSize = 5;
+const prefetch = 50;
+const inboxDays = 7;
+
+export type System = AsyncDisposable & {
+  /** Where the API answers, such as http://127.0.0.1:8000. */
+  readonly url: string;
+  /** What the service runs on, in words for the operator. */
+  readonly database: string;
+  readonly broker: string;
+};
+
+export type SystemOptions = {
+  /** Called for a fault that shows only after the start and that the operator must mend. */
+  readonly onFault?: (error: unknown) => void;
+  readonly passwordCost?: HashCost;
+};
+
+/** @throws ConfigError, EmbeddedPostgresError, MigrationError or a system error; what was started is stopped again */
+export async function startSystem(config: Config, log: Logger, options: SystemOptions = {}): Promise<System> {
+  await using starting = new AsyncDisposableStack();
+  const metrics = createMetrics({ name: config.APP_NAME, version: config.APP_VERSION });
+  const runs = (part: Config['RUN'][number]) => config.RUN.includes(part);
+
+  const embedded =
+    config.DATABASE_URL === undefined
+      ? starting.use(
+          await startEmbedded({
+            dataDir: config.DATA_DIR,
+            holder: `http://${config.HOST}:${config.PORT}`,
+            log: (event, fields) => log.info({ component: 'postgres', ...fields }, event),
+          }),
+        )
+      : undefined;
+  const connection: ConnectionSettings = {
+    url: config.DATABASE_URL ?? (embedded as NonNullable<typeof embedded>).url,
+    applicationName: config.APP_NAME,
+    connectTimeoutMs: config.DATABASE_CONNECT_TIMEOUT_MS,
+    statementTimeoutMs: config.DATABASE_STATEMENT_TIMEOUT_MS,
+  };
+  const reads = starting.use(startPipeline(connection, pipelineSize));
+  const pool = starting.use(startPool(connection, config.DATABASE_POOL_SIZE));
+  const eventsPool = starting.use(startPool(connection, eventsPoolSize));
+  const schema = starting.use(await prepareInTime(connection, config.DATABASE_ADMIN_URL, pool, log, options.onFault ?? (() => {})));
+
+  const broker = createBroker(config, eventsPool, log);
+  const faultOf = createEventCheck(definitions);
+  if (runs('consumer')) {
+    const stopping = new AbortController();
+    const consume = createConsumer({ pool: eventsPool, reactions, faultOf, metrics, log, stopping: stopping.signal });
+    starting.use(broker.startSubscription(consume));
+    starting.defer(() => stopping.abort());
+    starting.use(startLoop(() => pruneInbox(eventsPool)));
+  }
+  const publisher = runs('relay') ? starting.use(broker.startPublisher()) : undefined;
+  const relay = publisher && starting.use(startRelay({ pool: eventsPool, publisher, faultOf, metrics, log }));
+  const passwords = starting.use(startPasswords(options.passwordCost));
+
+  const brokerState = () => {
+    if (config.RABBITMQ_URL === undefined) return 'in process';
+    if (publisher === undefined) return 'not used here';
+    return publisher.ready ? 'ok' : 'away';
+  };
+  metrics.watch({
+    pool: () => ({ total: pool.size, idle: pool.idle, waiting: pool.waiting }),
+    passwordsWaiting: () => passwords.waiting,
+    outbox: () => outbox.measure(pool),
+    brokerConnected: () => publisher?.ready === true,
+  });
+
+  const app = await createApp({
+    settings: config,
+    log,
+    metrics,
+    version: config.APP_VERSION,
+    asyncApi: asyncApiDocument(definitions, config.APP_VERSION),
+    ...(runs('api') && {
+      users: {
+        db: pool,
+        reads,
+        passwords,
+        eventPayload: config.EVENT_PAYLOAD,
+        passwordLengthMin: config.PASSWORD_LENGTH_MIN,
+        onChange: () => relay?.wake(),
+      },
+    }),
+    health: {
+      metrics,
+      readiness: {
+        accepting: () => !drain.draining,
+        database: async () => {
+          if (!schema.ready) return 'migrations missing';
+          return pool.query('select 1').then(
+            () => 'ok' as const,
+            () => 'unreachable' as const,
+          );
+        },
+        broker: brokerState,
+      },
+    },
+  });
+  const drain = addDrain(app);
+  starting.defer(() => drain.close(config.SHUTDOWN_DRAIN_MS));
+  await app.listen({ host: config.HOST, port: config.PORT });
+
+  const { port } = app.server.address() as AddressInfo;
+  const host = config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST;
+  const running = starting.move();
+  return {
+    url: `http://${host}:${port}`,
+    database: embedded === undefined ? 'PostgreSQL at DATABASE_URL' : `a private PostgreSQL server, its data in ${embedded.dataDir}`,
+    broker: config.RABBITMQ_URL === undefined ? 'events delivered inside the process' : 'RabbitMQ at RABBITMQ_URL',
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+function createBroker(config: Config, pool: Pool, log: Logger): Broker {
+  if (config.RABBITMQ_URL === undefined) return createInProcessBroker(pool);
+  return createRabbitBroker(
+    { url: config.RABBITMQ_URL, appName: config.APP_NAME, confirmTimeoutMs: config.RABBITMQ_CONFIRM_TIMEOUT_MS, prefetch, retryDelaysMs },
+    log,
+  );
+}
+
+// A server that is away does not keep the service from starting: requests get 503 until it is there and up to date.
+async function prepareInTime(
+  connection: ConnectionSettings,
+  adminUrl: string | undefined,
+  pool: Pool,
+  log: Logger,
+  onFault: (error: unknown) => void,
+): Promise<AsyncDisposable & { readonly ready: boolean }> {
+  let ready = false;
+  const stopping = new AbortController();
+
+  async function prepare(): Promise<void> {
+    for (const done of await prepareDatabase(connection, adminUrl)) log.info({ component: 'postgres' }, `Created or applied ${done}`);
+    if (await hasPlaintextPasswords(pool)) {
+      log.warn({ component: 'postgres' }, 'Passwords of adopted users are stored as they were typed: run "npm run migrate" to hash them');
+    }
+    ready = true;
+  }
+
+  async function keepTrying(): Promise<void> {
+    for (let failures = 1; !ready; failures += 1) {
+      await sleep(backoffMs(failures, { firstMs: 50, maxMs: 2000 }), undefined, { signal: stopping.signal });
+      await prepare().catch((error: unknown) => {
+        if (error instanceof MigrationError) throw error;
+      });
+    }
+    log.info({ component: 'postgres' }, 'PostgreSQL reached');
+  }
+
+  let trying: Promise<void> | undefined;
+  try {
+    await prepare();
+  } catch (error) {
+    if (error instanceof MigrationError) throw error;
+    log.warn({ component: 'postgres', reason: (error as Error).message }, 'PostgreSQL cannot be reached; requests get 503 until it can');
+    trying = keepTrying().catch((fault: unknown) => {
+      if (!stopping.signal.aborted) onFault(fault);
+    });
+  }
+  return {
+    get ready() {
+      return ready;
+    },
+    async [Symbol.asyncDispose]() {
+      stopping.abort();
+      await trying;
+    },
+  };
+}
+
+async function pruneInbox(pool: Pool): Promise<number> {
+  const limit = 1000;
+  const pruned = await inbox.prune(pool, inboxDays, limit).catch(() => 0);
+  return pruned === limit ? 0 : 60_000;
+}

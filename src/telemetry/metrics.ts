@@ -1,0 +1,83 @@
+// Every metric that /metrics shows, by name. A registry for each system, so that two in one process do not add up.
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client';
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/** What is read when /metrics is asked, not counted as it happens. */
+export type Gauges = {
+  pool(): { total: number; idle: number; waiting: number };
+  passwordsWaiting(): number;
+  /** May fail or be slow where PostgreSQL is away: then the two gauges keep their last value. */
+  outbox(): Promise<{ depth: number; oldestSeconds: number }>;
+  brokerConnected(): boolean;
+};
+
+export function createMetrics(build: { name: string; version: string }) {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+
+  new Gauge({
+    name: 'rollcall_build_info',
+    help: 'Always 1; the labels say what runs.',
+    labelNames: ['name', 'version', 'node'],
+    registers,
+  }).set({ name: build.name, version: build.version, node: process.version }, 1);
+
+  const requests = new Histogram({
+    name: 'rollcall_http_request_duration_seconds',
+    help: 'Time from the headers of a request to the end of its answer, by route and status class.',
+    labelNames: ['method', 'route', 'status'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+    registers,
+  });
+  const counter = (name: string, help: string) => new Counter({ name, help, registers });
+
+  return {
+    registry,
+    requests,
+    published: counter('rollcall_events_published_total', 'Events that the broker confirmed and routed.'),
+    unroutable: counter(
+      'rollcall_events_unroutable_total',
+      'Events that the broker gave back, since no queue is bound for them; each attempt counts.',
+    ),
+    handled: counter('rollcall_events_handled_total', 'Events whose effect the consumer committed.'),
+    duplicate: counter('rollcall_events_duplicate_total', 'Deliveries of an event that had been handled before.'),
+    retried: counter('rollcall_events_retried_total', 'Deliveries that failed and were put off.'),
+    deadLettered: counter('rollcall_events_dead_lettered_total', 'Events that the consumer gave up on.'),
+
+    /** Ties the gauges to what they read, once it runs. */
+    watch(gauges: Gauges): void {
+      const gauge = (name: string, help: string, read: () => number) =>
+        new Gauge({
+          name,
+          help,
+          registers,
+          collect() {
+            this.set(read());
+          },
+        });
+      gauge('rollcall_database_connections', 'Open connections of the pool for lists and writes.', () => gauges.pool().total);
+      gauge('rollcall_database_connections_idle', 'Connections of that pool that nobody uses.', () => gauges.pool().idle);
+      gauge('rollcall_database_waiting', 'Requests that wait for a connection of that pool.', () => gauges.pool().waiting);
+      gauge('rollcall_password_hash_waiting', 'Passwords that wait for a hashing thread.', () => gauges.passwordsWaiting());
+      gauge('rollcall_broker_connected', '1 while the relay can publish.', () => (gauges.brokerConnected() ? 1 : 0));
+      const oldest = new Gauge({
+        name: 'rollcall_outbox_oldest_age_seconds',
+        help: 'Age of the event that has waited longest for the relay; 0 if none waits.',
+        registers,
+      });
+      new Gauge({
+        name: 'rollcall_outbox_depth',
+        help: 'Events that wait for the relay.',
+        registers,
+        async collect() {
+          const outbox = await gauges.outbox().catch(() => undefined);
+          if (outbox === undefined) return;
+          this.set(outbox.depth);
+          oldest.set(outbox.oldestSeconds);
+        },
+      });
+    },
+  };
+}

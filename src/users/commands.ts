@@ -1,0 +1,95 @@
+// Changing users. Each change and its event are one statement, and so one transaction and one round trip.
+import type { Db } from '../db/client.ts';
+import { appendSql, appendValues, timestampSql } from '../events/outbox.ts';
+import { isHash, type Passwords } from '../security/passwords.ts';
+import { types } from './events.ts';
+import { columnsSql, type UserRow, userNotFound, userOf } from './queries.ts';
+import type { NewUser, User, UserChange } from './schemas.ts';
+
+export type CommandParts = {
+  readonly db: Db;
+  readonly passwords: Passwords;
+  /** Whether events carry the user, or only its id and version. */
+  readonly eventPayload: 'full' | 'id';
+};
+
+function dataSql(changed: string, payload: 'full' | 'id'): string {
+  const user = `json_build_object('id', id, 'name', name, 'surname', surname,
+    'created_at', ${timestampSql('created_at')}, 'updated_at', ${timestampSql('updated_at')})`;
+  return `json_build_object('user_id', id, 'version', version, 'changed', ${changed}${payload === 'full' ? `, 'user', ${user}` : ''})`;
+}
+
+export async function createUser({ db, passwords, eventPayload }: CommandParts, { name, surname, password }: NewUser): Promise<User> {
+  const hash = await passwords.hash(password);
+  const event = appendSql(
+    'created',
+    { subject: 'id::text', occurredAt: 'created_at', data: dataSql(`json_build_array('name', 'surname', 'password')`, eventPayload) },
+    4,
+  );
+  const [row] = await db.query<UserRow>(
+    `with created as (
+       insert into "user" (name, surname, password) values ($1, $2, $3)
+       returning id, name, surname, version, created_at, updated_at
+     ), event as (${event})
+     select ${columnsSql} from created`,
+    [name, surname, hash, ...appendValues(types.created)],
+  );
+  return userOf(row as UserRow);
+}
+
+/** Fields that are absent or null keep their value; where nothing changes, nothing is written. @throws user_not_found */
+export async function updateUser({ db, passwords, eventPayload }: CommandParts, id: string, change: UserChange): Promise<User> {
+  const hash = await newHash({ db, passwords }, id, change.password ?? undefined);
+  const event = appendSql('changed', { subject: 'id::text', occurredAt: 'updated_at', data: dataSql('to_json(fields)', eventPayload) }, 5);
+  // `old` holds the row's lock and so its latest version, even where this statement had to wait for another writer:
+  // what is compared and what is returned are of the same moment. updated_at never runs back, whatever the clock does.
+  const [row] = await db.query<UserRow>(
+    `with old as (
+       select id, name, surname, password, created_at, updated_at from "user" where id = $1 for update
+     ), changed as (
+       update "user" as u
+       set name = coalesce($2, u.name), surname = coalesce($3, u.surname), password = coalesce($4, u.password),
+         version = u.version + 1, updated_at = greatest(now(), u.updated_at + interval '1 microsecond')
+       from old
+       where u.id = old.id
+         and (u.name, u.surname, u.password) is distinct from
+           (coalesce($2, u.name), coalesce($3, u.surname), coalesce($4, u.password))
+       returning u.id, u.name, u.surname, u.version, u.created_at, u.updated_at, array_remove(array[
+         case when u.name <> old.name then 'name' end,
+         case when u.surname <> old.surname then 'surname' end,
+         case when u.password <> old.password then 'password' end], null) as fields
+     ), event as (${event})
+     select ${columnsSql} from changed
+     union all
+     select ${columnsSql} from old where not exists (select from changed)`,
+    [id, change.name ?? null, change.surname ?? null, hash ?? null, ...appendValues(types.updated)],
+  );
+  if (row === undefined) throw userNotFound(id);
+  return userOf(row);
+}
+
+// A password that is the present one is no change, and for a user who is not there nothing is hashed.
+async function newHash({ db, passwords }: Pick<CommandParts, 'db' | 'passwords'>, id: string, password: string | undefined) {
+  if (password === undefined) return undefined;
+  const [row] = await db.query<{ password: string }>('select password from "user" where id = $1', [id]);
+  if (row === undefined) throw userNotFound(id);
+  if (isHash(row.password) && (await passwords.verify(row.password, password))) return undefined;
+  return passwords.hash(password);
+}
+
+/** @throws user_not_found */
+export async function deleteUser({ db }: CommandParts, id: string): Promise<void> {
+  const event = appendSql(
+    'deleted',
+    { subject: 'id::text', occurredAt: 'now()', data: `json_build_object('user_id', id, 'version', version)` },
+    2,
+  );
+  const rows = await db.query(
+    `with deleted as (
+       delete from "user" where id = $1 returning id, version + 1 as version
+     ), event as (${event})
+     select id from deleted`,
+    [id, ...appendValues(types.deleted)],
+  );
+  if (rows.length === 0) throw userNotFound(id);
+}

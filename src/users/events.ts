@@ -1,0 +1,54 @@
+// What is announced about users. The publisher and the consumer check events against these schemas, and the AsyncAPI
+// document shows them.
+import { type Static, type TSchema, Type } from 'typebox';
+import { Envelope, type EventDefinition } from '../events/envelope.ts';
+import { exampleUser, idMax, User } from './schemas.ts';
+
+const Subject = {
+  user_id: Type.Integer({ minimum: 1, maximum: idMax }),
+  version: Type.Integer({
+    minimum: 1,
+    description: 'Counts the changes of this user: 1 for its creation, one more for each change, its deletion included.',
+  }),
+};
+const Field = Type.Enum(['name', 'surname', 'password']);
+const Changed = Type.Array(Field, { minItems: 1, uniqueItems: true, description: 'The fields that got a new value.' });
+const Snapshot = Type.Optional(
+  Type.Object(
+    { ...User.properties },
+    { additionalProperties: false, description: 'The user after the change; absent with EVENT_PAYLOAD=id.' },
+  ),
+);
+
+const Changes = Type.Object({ ...Subject, changed: Changed, user: Snapshot }, { additionalProperties: false });
+const Deletion = Type.Object(Subject, { additionalProperties: false });
+
+export const types = { created: 'user.created', updated: 'user.updated', deleted: 'user.deleted' } as const;
+
+const envelope = {
+  event_id: '01940a3e-5c00-7c48-9f25-e0b39a08fcaa',
+  occurred_at: exampleUser.updated_at,
+  trace_id: '0b9a3ad4-7f0e-4a1c-9d2f-6f3c1c2b7a10',
+};
+
+function define(type: string, data: TSchema, summary: string, example: object): EventDefinition {
+  return { type, schema: Envelope(type, data), summary, example: { ...envelope, event_type: type, data: example } };
+}
+
+export const definitions: readonly EventDefinition[] = [
+  define(types.created, Changes, 'A user was created.', {
+    user_id: 1,
+    version: 1,
+    changed: ['name', 'surname', 'password'],
+    user: exampleUser,
+  }),
+  define(types.updated, Changes, 'A user got a new name, surname or password.', {
+    user_id: 1,
+    version: 2,
+    changed: ['surname'],
+    user: { ...exampleUser, surname: 'Roe', updated_at: '2025-01-02T10:00:00.000000Z' },
+  }),
+  define(types.deleted, Deletion, 'A user was deleted.', { user_id: 1, version: 3 }),
+];
+
+export type EventData = Static<typeof Changes> | Static<typeof Deletion>;

@@ -1,0 +1,48 @@
+// A database of its own for a test: cloned from the migrated template, or empty.
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+
+export type TestDatabase = AsyncDisposable & {
+  readonly url: string;
+  /** Runs a statement past the service, as an operator would. */
+  query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
+};
+
+export function serverUrl(): string {
+  const url = process.env['TEST_POSTGRES_URL'];
+  if (url === undefined) throw new Error('Run the tests with "npm test" or "npm run test:...": they start PostgreSQL and RabbitMQ.');
+  return url;
+}
+
+export function databaseUrl(name: string): string {
+  const url = new URL(serverUrl());
+  url.pathname = `/${name}`;
+  return url.href;
+}
+
+export async function createDatabase(options: { template?: 'migrated' | 'empty' } = {}): Promise<TestDatabase> {
+  const name = `test_${randomBytes(6).toString('hex')}`;
+  const template = options.template === 'empty' ? 'template1' : 'template_rollcall';
+  await onServer(`create database ${name} template ${template}`);
+  const url = databaseUrl(name);
+  const pool = new pg.Pool({ connectionString: url, max: 4 });
+  pool.on('error', () => {});
+  return {
+    url,
+    query: async (text, values) => (await pool.query(text, values)).rows,
+    async [Symbol.asyncDispose]() {
+      await pool.end();
+      await onServer(`drop database ${name} with (force)`);
+    },
+  };
+}
+
+async function onServer(statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: serverUrl() });
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}

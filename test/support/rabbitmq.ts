@@ -1,0 +1,379 @@
+// The suite's own RabbitMQ: the broker of TEST_RABBITMQ_URL, else a private node of a package that is installed or can be
+// fetched, else a container. What is started here ends with this process, even on SIGKILL, and no service of the machine is touched.
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, globSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { arch, homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Writable } from 'node:stream';
+import { promisify } from 'node:util';
+
+/** `url` ends in the virtual host's name. Disposing removes it with all that is in it. */
+export type TestVhost = AsyncDisposable & { readonly url: string };
+
+export type TestRabbit = AsyncDisposable & {
+  readonly url: string;
+  readonly managementUrl: string;
+  createVhost(): Promise<TestVhost>;
+};
+
+/** A broker that may be ill-treated: data and ports outlive stop and kill. Each method resolves when it is done. */
+export type PrivateRabbit = TestRabbit & {
+  /** Ends the broker in order: it closes its connections and its stores. */
+  stop(): Promise<void>;
+  /** SIGKILL: connections just break. */
+  kill(): Promise<void>;
+  /** Resolves when the broker takes connections. Only after stop or kill. */
+  start(): Promise<void>;
+};
+
+/** Where the parts of one broker meet. The child's output is the broker's log, its end the broker's end. */
+type Runner = {
+  readonly url: string;
+  readonly managementUrl: string;
+  launch(): ChildProcess;
+  signal(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): void;
+  /** Processes to kill when this one is gone; `child` is the broker if it runs. */
+  pids(child?: ChildProcess): (number | undefined)[];
+  readonly watchdog: { readonly ended: Promise<unknown>; readonly stdin: Writable };
+};
+
+type Package = { readonly program: string; readonly env: Readonly<Record<string, string>> };
+
+const run = promisify(execFile);
+const image = 'rabbitmq:4-management-alpine';
+const user = 'rollcall';
+const bootMsMax = 120_000;
+const logCharsMax = 4000;
+const remedy =
+  'set TEST_RABBITMQ_URL to a RabbitMQ with its management plugin, install one (apt-get install rabbitmq-server, brew install rabbitmq), or start Docker.';
+
+/** The broker of TEST_RABBITMQ_URL, which disposing leaves alone; a private one where the variable is not set. */
+export async function startRabbit(): Promise<TestRabbit> {
+  const url = process.env.TEST_RABBITMQ_URL;
+  if (!url) return startPrivateRabbit();
+  const managementUrl = findManagementUrl(url);
+  return { url, managementUrl, createVhost: () => createVhost(url, managementUrl), [Symbol.asyncDispose]: async () => {} };
+}
+
+/** A broker of one's own, whatever TEST_RABBITMQ_URL says. Takes 3 to 8 s; the first time on a machine also the fetching of a package. */
+export async function startPrivateRabbit(): Promise<PrivateRabbit> {
+  const node = new RabbitNode(await createRunner());
+  try {
+    await node.start();
+    return node;
+  } catch (error) {
+    await node[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** A new virtual host in which the user of `amqpUrl` may do everything. Any process may call this that knows the address. */
+export async function createVhost(amqpUrl: string, managementUrl = findManagementUrl(amqpUrl)): Promise<TestVhost> {
+  const { username, password } = new URL(amqpUrl);
+  const name = `test-${randomUUID()}`;
+  const api = (method: string, path: string, body?: object) => manage({ managementUrl, username, password, method, path, body });
+  await api('PUT', `vhosts/${name}`, {});
+  await api('PUT', `permissions/${name}/${username || 'guest'}`, { configure: '.*', write: '.*', read: '.*' });
+  const url = new URL(amqpUrl);
+  url.pathname = `/${name}`;
+  return {
+    url: url.href,
+    [Symbol.asyncDispose]: async () => {
+      // A test may have ended the whole broker.
+      await api('DELETE', `vhosts/${name}`).catch((error: Error) => {
+        if (!(error.cause instanceof Error)) throw error;
+      });
+    },
+  };
+}
+
+// 5672 has 15672, 5671 has 15671; private nodes keep the rule.
+function findManagementUrl(amqpUrl: string): string {
+  const { TEST_RABBITMQ_MANAGEMENT_URL } = process.env;
+  if (TEST_RABBITMQ_MANAGEMENT_URL) return TEST_RABBITMQ_MANAGEMENT_URL;
+  const { protocol, hostname, port } = new URL(amqpUrl);
+  const secure = protocol === 'amqps:';
+  return `${secure ? 'https' : 'http'}://${hostname}:${Number(port || (secure ? 5671 : 5672)) + 10_000}`;
+}
+
+type ApiCall = { managementUrl: string; username: string; password: string; method: string; path: string; body: object | undefined };
+
+// https://www.rabbitmq.com/docs/http-api-reference; user and password arrive percent-encoded, as in the URL.
+async function manage({ managementUrl, username, password, method, path, body }: ApiCall): Promise<void> {
+  const credentials = `${decodeURIComponent(username) || 'guest'}:${decodeURIComponent(password) || 'guest'}`;
+  const headers = { authorization: `Basic ${Buffer.from(credentials).toString('base64')}`, 'content-type': 'application/json' };
+  const address = `${managementUrl.replace(/\/$/, '')}/api/${path}`;
+  const init: RequestInit = { method, headers, signal: AbortSignal.timeout(10_000), ...(body && { body: JSON.stringify(body) }) };
+  const response = await fetch(address, init).catch((cause: Error) => {
+    throw new Error(
+      `The tests make virtual hosts through RabbitMQ's management plugin, and nothing answers at ${managementUrl}: enable rabbitmq_management, or name its address in TEST_RABBITMQ_MANAGEMENT_URL.`,
+      { cause },
+    );
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`RabbitMQ's management plugin refused ${method} ${address}: ${response.status} ${text}`);
+}
+
+class RabbitNode implements PrivateRabbit {
+  readonly url: string;
+  readonly managementUrl: string;
+  readonly #runner: Runner;
+  #child: ChildProcess | undefined;
+
+  constructor(runner: Runner) {
+    this.#runner = runner;
+    this.url = runner.url;
+    this.managementUrl = runner.managementUrl;
+  }
+
+  createVhost(): Promise<TestVhost> {
+    return createVhost(this.url, this.managementUrl);
+  }
+
+  async start(): Promise<void> {
+    if (this.#child) throw new Error('This broker runs already.');
+    const child = this.#runner.launch();
+    this.#child = child;
+    tellWatchdog(this.#runner, child);
+    await untilStarted(child);
+  }
+
+  async stop(): Promise<void> {
+    // From here 3.10 waits 5 s for an answer from the application controller, which is stopping too; its stores are closed by now.
+    this.#child?.stdout?.on('data', (text: string) => {
+      if (text.includes('to stop collect_statistics')) void this.kill();
+    });
+    await this.#end('SIGTERM');
+  }
+
+  kill(): Promise<void> {
+    return this.#end('SIGKILL');
+  }
+
+  async #end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    const child = this.#child;
+    if (!child) return;
+    const ended = untilEnded(child);
+    this.#runner.signal(child, signal);
+    await ended;
+    this.#child = undefined;
+    tellWatchdog(this.#runner);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+    this.#runner.watchdog.stdin.end();
+    await this.#runner.watchdog.ended;
+  }
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
+}
+
+async function untilEnded(child: ChildProcess): Promise<void> {
+  if (!hasEnded(child)) await once(child, 'exit');
+}
+
+async function untilStarted(child: ChildProcess): Promise<void> {
+  let log = '';
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const fail = (reason: string) => reject(new Error(`RabbitMQ ${reason}; the end of its log:\n${log}`));
+  const timer = setTimeout(fail, bootMsMax, `did not start within ${bootMsMax / 1000} s`);
+  // Read to the end of its life, or a full pipe would stop it.
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding('utf8').on('data', (text: string) => {
+      log = (log + text).slice(-logCharsMax);
+      if (log.includes('Server startup complete')) resolve();
+    });
+  }
+  child.once('error', reject).once('close', (code) => fail(`ended with code ${code} instead of starting`));
+  await promise.finally(() => clearTimeout(timer));
+}
+
+async function createRunner(): Promise<Runner> {
+  const installed = findPackage('');
+  if (installed) return createPrivateRunner(installed);
+  let cause: unknown;
+  if (existsSync('/usr/bin/apt-get')) {
+    try {
+      return await createPrivateRunner(await unpackPackage());
+    } catch (error) {
+      cause = error;
+    }
+  }
+  try {
+    return await createContainerRunner();
+  } catch (error) {
+    throw new Error(`The tests need RabbitMQ and found none: ${remedy}`, { cause: cause ?? error });
+  }
+}
+
+/**
+ * The script reads lines from its standard input, which only this process holds, and acts at their end: when this process
+ * closes it, or is gone however it went.
+ */
+function startWatchdog(script: string, ...args: string[]): Runner['watchdog'] {
+  const child = spawn('/bin/sh', ['-c', script, 'watchdog', ...args], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+  // A line that comes too late for it is of no use to it.
+  child.stdin.on('error', () => {});
+  return { ended: once(child, 'exit'), stdin: child.stdin };
+}
+
+function tellWatchdog({ watchdog, pids }: Runner, child?: ChildProcess): void {
+  watchdog.stdin.write(`${pids(child).join(' ')}\n`);
+}
+
+const endProcessesAndFolder = `
+  while read -r line; do pids=$line; done
+  kill -9 $pids
+  until rm -rf "$1"; do sleep 0.1; done`;
+
+/** A node with a name server (epmd), ports, cookie and data folder of its own. Nothing of the caller's environment reaches it. */
+async function createPrivateRunner({ program, env }: Package): Promise<Runner> {
+  const port = await findPort();
+  const [managementPort, epmdPort, distributionPort] = [port + 10_000, port + 1, port + 2];
+  const password = randomBytes(16).toString('hex');
+  const dir = await mkdtemp(join(tmpdir(), 'rollcall-rabbitmq-'));
+  const watchdog = startWatchdog(endProcessesAndFolder, dir);
+  // Erlang terms and no rabbitmq.conf: translating that one costs a second at each start.
+  await writeFile(
+    join(dir, 'advanced.config'),
+    `[{rabbit, [{tcp_listeners, [{"127.0.0.1", ${port}}]}, {default_user, <<"${user}">>}, {default_pass, <<"${password}">>}]},
+      {rabbitmq_management, [{tcp_config, [{ip, "127.0.0.1"}, {port, ${managementPort}}]}]}].`,
+  );
+  await writeFile(join(dir, 'enabled_plugins'), '[rabbitmq_management].');
+  const environment = {
+    PATH: process.env.PATH ?? '',
+    LANG: 'C.UTF-8',
+    ...env,
+    // Where Erlang makes its cookie.
+    HOME: dir,
+    ERL_EPMD_ADDRESS: '127.0.0.1',
+    ERL_EPMD_PORT: String(epmdPort),
+    RABBITMQ_NODENAME: 'rollcall@localhost',
+    RABBITMQ_DIST_PORT: String(distributionPort),
+    RABBITMQ_MNESIA_BASE: join(dir, 'data'),
+    RABBITMQ_LOG_BASE: join(dir, 'log'),
+    RABBITMQ_LOGS: '-',
+    RABBITMQ_CONFIG_FILE: join(dir, 'none'),
+    RABBITMQ_CONFIG_FILES: join(dir, 'none', '*.conf'),
+    RABBITMQ_ADVANCED_CONFIG_FILE: join(dir, 'advanced.config'),
+    RABBITMQ_CONF_ENV_FILE: '/dev/null',
+    RABBITMQ_ENABLED_PLUGINS_FILE: join(dir, 'enabled_plugins'),
+    // With input allowed the start script becomes the broker instead of waiting for it, so that the child's pid is the broker's.
+    RABBITMQ_ALLOW_INPUT: '1',
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-noinput +S 2:2 -kernel inet_dist_use_interface {127,0,0,1}',
+  };
+  // Detached: Ctrl-C is for the tests, which then end these.
+  const epmd = spawn('epmd', ['-address', '127.0.0.1', '-port', String(epmdPort)], { env: environment, detached: true, stdio: 'ignore' });
+  try {
+    await once(epmd, 'spawn');
+  } catch (error) {
+    watchdog.stdin.end();
+    throw error;
+  }
+  return {
+    url: `amqp://${user}:${password}@127.0.0.1:${port}`,
+    managementUrl: `http://127.0.0.1:${managementPort}`,
+    launch: () => spawn(program, { env: environment, cwd: dir, detached: true, stdio: ['ignore', 'pipe', 'pipe'] }),
+    signal: (child, signal) => child.kill(signal),
+    pids: (child) => [epmd.pid, child?.pid],
+    watchdog: { stdin: watchdog.stdin, ended: Promise.all([watchdog.ended, untilEnded(epmd)]) },
+  };
+}
+
+/** A port with its neighbours and its management port free, below those from which systems choose for outgoing connections. */
+async function findPort(): Promise<number> {
+  for (;;) {
+    const port = 10_000 + 4 * Math.floor(Math.random() * 2500);
+    const free = await Promise.all([port, port + 1, port + 2, port + 10_000].map(isFree));
+    if (free.every(Boolean)) return port;
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const server = createServer().once('error', () => resolve(false));
+  server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  return promise;
+}
+
+/** Debian's and Red Hat's own place, before the wrapper in PATH, which would change the user; then those of Homebrew and of archives. */
+function findPackage(root: string): Package | undefined {
+  const places = ['/usr/lib/rabbitmq/lib/rabbitmq_server-*', '/opt/homebrew/opt/rabbitmq', '/usr/local/opt/rabbitmq', '/opt/rabbitmq'];
+  const [program] = globSync(places.map((place) => join(root, place, 'sbin/rabbitmq-server')));
+  return program === undefined ? undefined : { program, env: {} };
+}
+
+/**
+ * Fetches Debian's or Ubuntu's packages and unpacks them into the user's cache folder, where the next run finds them. They are
+ * not installed: no root is needed, no service starts, and apt's own state stays as it is.
+ */
+async function unpackPackage(): Promise<Package> {
+  const release = (await readFile('/etc/os-release', 'utf8')).match(/^VERSION_CODENAME=(\w+)/m)?.[1] ?? 'unknown';
+  const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'rollcall');
+  const root = join(cache, `rabbitmq-${release}-${arch()}`);
+  if (!existsSync(root)) {
+    process.stderr.write('Fetching RabbitMQ for the tests, about 35 MB, once ...\n');
+    await mkdir(cache, { recursive: true });
+    const draft = await mkdtemp(join(cache, 'draft-'));
+    try {
+      await fetchPackages(draft);
+      // Debian's erl knows where it was installed, and looks nowhere else.
+      const erl = join(draft, 'root/usr/lib/erlang/bin/erl');
+      await writeFile(erl, (await readFile(erl, 'utf8')).replaceAll('/usr/lib/erlang', join(root, 'usr/lib/erlang')));
+      // Another run may have been faster; its folder is as good.
+      await rename(join(draft, 'root'), root).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
+      });
+    } finally {
+      await rm(draft, { recursive: true, force: true });
+    }
+  }
+  const found = findPackage(root);
+  if (!found) throw new Error(`${root} holds no rabbitmq-server: remove it, then start again.`);
+  const libraries = globSync(['usr/lib/*-linux-*', 'lib/*-linux-*'].map((place) => join(root, place)));
+  const PATH = [join(root, 'usr/lib/erlang/bin'), process.env.PATH].join(':');
+  return { program: found.program, env: { PATH, LD_LIBRARY_PATH: libraries.join(':') } };
+}
+
+async function fetchPackages(dir: string): Promise<void> {
+  const [lists, archives, root] = ['state/lists/partial', 'cache/archives/partial', 'root'].map((path) => join(dir, path));
+  await Promise.all([lists, archives, root].map((path) => mkdir(path as string, { recursive: true })));
+  // All of Erlang has to come from one place, so apt is not told which parts of it are installed.
+  const status = (await readFile('/var/lib/dpkg/status', 'utf8'))
+    .split('\n\n')
+    .filter((entry) => !/^Package: (erlang|rabbitmq)/.test(entry));
+  await writeFile(join(dir, 'status'), status.join('\n\n'));
+  const settings = { 'Dir::State': join(dir, 'state'), 'Dir::State::status': join(dir, 'status'), 'Dir::Cache': join(dir, 'cache') };
+  const options = Object.entries({ ...settings, 'Debug::NoLocking': 'true', 'APT::Sandbox::User': '' }).flatMap(([name, value]) => [
+    '-o',
+    `${name}=${value}`,
+  ]);
+  await run('apt-get', [...options, '--quiet', 'update']);
+  await run('apt-get', [...options, '--quiet', '--yes', '--no-install-recommends', '--download-only', 'install', 'rabbitmq-server']);
+  for (const archive of globSync(join(dir, 'cache/archives/*.deb'))) await run('dpkg-deb', ['--extract', archive, join(dir, 'root')]);
+}
+
+async function createContainerRunner(): Promise<Runner> {
+  const port = await findPort();
+  const password = randomBytes(16).toString('hex');
+  const ports = [`127.0.0.1:${port}:5672`, `127.0.0.1:${port + 10_000}:15672`].flatMap((mapping) => ['--publish', mapping]);
+  const variables = ['RABBITMQ_DEFAULT_USER', 'RABBITMQ_DEFAULT_PASS'].flatMap((name) => ['--env', name]);
+  const env = { ...process.env, RABBITMQ_DEFAULT_USER: user, RABBITMQ_DEFAULT_PASS: password };
+  const { stdout } = await run('docker', ['create', ...ports, ...variables, image], { env });
+  const id = stdout.trim();
+  return {
+    url: `amqp://${user}:${password}@127.0.0.1:${port}`,
+    managementUrl: `http://127.0.0.1:${port + 10_000}`,
+    launch: () => spawn('docker', ['start', '--attach', id], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] }),
+    signal: (_child, signal) => void spawn('docker', ['kill', '--signal', signal, id], { stdio: 'ignore' }),
+    pids: () => [],
+    watchdog: startWatchdog('while read -r line; do :; done; docker rm --force --volumes "$1"', id),
+  };
+}

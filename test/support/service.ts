@@ -1,0 +1,54 @@
+// A whole service under test: the real system on a database of its own, reached over HTTP.
+import { readConfig } from '../../src/config.ts';
+import { startSystem } from '../../src/system.ts';
+import { createDatabase, type TestDatabase } from './database.ts';
+import { type CapturedLog, captureLog } from './log.ts';
+
+export type Answer = { readonly status: number; readonly headers: Headers; readonly text: string; readonly json: any };
+
+export type TestService = AsyncDisposable &
+  CapturedLog & {
+    readonly url: string;
+    readonly database: TestDatabase;
+    /** A plain value goes as JSON; bytes and text go as they are, with the content type that `headers` name. */
+    call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
+    createUser(fields?: { name?: string; surname?: string; password?: string }): Promise<{ id: number } & Record<string, string>>;
+  };
+
+/** Real argon2id, at a cost that lets a test make hundreds of users. */
+export const cheapCost = { memoryKib: 64, passes: 1 };
+
+export async function startService(env: Record<string, string> = {}, options: { database?: TestDatabase } = {}): Promise<TestService> {
+  await using stack = new AsyncDisposableStack();
+  const database = options.database ?? stack.use(await createDatabase());
+  const captured = captureLog();
+  const config = readConfig({ DATABASE_URL: database.url, PORT: '0', SHUTDOWN_DRAIN_MS: '0', ...env });
+  const system = stack.use(await startSystem(config, captured.log, { passwordCost: cheapCost }));
+  const running = stack.move();
+
+  async function call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    const raw = body === undefined || typeof body === 'string' || body instanceof Uint8Array;
+    const response = await fetch(`${system.url}${path}`, {
+      method,
+      headers: { ...(!raw && { 'content-type': 'application/json' }), ...headers },
+      ...(body !== undefined && { body: (raw ? body : JSON.stringify(body)) as NonNullable<RequestInit['body']> }),
+      redirect: 'manual',
+    });
+    const text = await response.text();
+    const isJson = /json/.test(response.headers.get('content-type') ?? '');
+    return { status: response.status, headers: response.headers, text, json: isJson && text !== '' ? JSON.parse(text) : undefined };
+  }
+
+  return {
+    ...captured,
+    url: system.url,
+    database,
+    call,
+    async createUser(fields = {}) {
+      const { status, json, text } = await call('POST', '/users/', { name: 'John', surname: 'Doe', password: 'correct horse', ...fields });
+      if (status !== 201) throw new Error(`the user was not created: ${text}`);
+      return json;
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
