@@ -18,7 +18,7 @@ begin
       updated_at timestamptz not null default now()
     );
   else
-    select string_agg(wanted, ', ') into fault
+    select string_agg(wanted, ', ' order by wanted) into fault
     from unnest(array['id', 'name', 'surname', 'password']) as wanted
     where not exists (
       select from pg_attribute
@@ -28,14 +28,14 @@ begin
       raise exception 'the table "user" exists but lacks the column(s) %: it is not the table of the LiteStar service', fault;
     end if;
     -- A column of somebody else's that must be filled would refuse every new user.
-    select string_agg(attname, ', ') into fault
+    select string_agg(attname, ', ' order by attname) into fault
     from pg_attribute
     where attrelid = '"user"'::regclass and attnum > 0 and not attisdropped and attnotnull and not atthasdef and attidentity = ''
       and attname not in ('id', 'name', 'surname', 'password', 'version', 'created_at', 'updated_at');
     if fault is not null then
       raise exception 'the table "user" has column(s) that must be filled and have no default: %', fault;
     end if;
-    select string_agg(id::text, ', ') into fault
+    select string_agg(id::text, ', ' order by id) into fault
     from (select id from "user" where name is null or surname is null or password is null order by id limit 10) as holes;
     if fault is not null then
       raise exception 'users without name, surname or password (first ten ids): %', fault;

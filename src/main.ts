@@ -71,10 +71,10 @@ async function main(): Promise<void> {
 
   const system = await starting;
   const { url, database, broker } = system;
-  log.info({ url, version: config.APP_VERSION, run: config.RUN, database, broker }, 'Service started');
-  if (!isLoopback(config.HOST)) log.warn({ host: config.HOST }, 'AUTH=off: anyone who reaches this address may read and change every user');
   // For a person, not for a log collector.
   if (process.stderr.isTTY || config.DATABASE_URL === undefined) introduce(system);
+  log.info({ url, version: config.APP_VERSION, run: config.RUN, database, broker }, 'Service started');
+  if (!isLoopback(config.HOST)) log.warn({ host: config.HOST }, 'AUTH=off: anyone who reaches this address may read and change every user');
 }
 
 await main().catch((error: unknown) => {

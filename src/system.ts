@@ -9,7 +9,7 @@ import { MigrationError } from './db/migrate.ts';
 import { prepareDatabase } from './db/prepare.ts';
 import { asyncApiDocument } from './events/asyncapi.ts';
 import type { Broker } from './events/broker.ts';
-import { createConsumer, retryDelaysMs } from './events/consumer.ts';
+import { createConsumer } from './events/consumer.ts';
 import { createInProcessBroker } from './events/in-process.ts';
 import * as inbox from './events/inbox.ts';
 import * as outbox from './events/outbox.ts';
@@ -32,6 +32,7 @@ const pipelineSize = 2;
 const eventsPoolSize = 5;
 const prefetch = 50;
 const inboxDays = 7;
+const retryDelaysMs = [1000, 5000, 30_000, 120_000];
 
 export type System = AsyncDisposable & {
   /** Where the API answers, such as http://127.0.0.1:8000. */
@@ -78,7 +79,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const faultOf = createEventCheck(definitions);
   if (runs('consumer')) {
     const stopping = new AbortController();
-    const consume = createConsumer({ pool: eventsPool, reactions, faultOf, metrics, log, stopping: stopping.signal });
+    const consume = createConsumer({ pool: eventsPool, reactions, faultOf, retryDelaysMs, metrics, log, stopping: stopping.signal });
     starting.use(broker.startSubscription(consume));
     starting.defer(() => stopping.abort());
     starting.use(startLoop(() => pruneInbox(eventsPool)));

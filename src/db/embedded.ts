@@ -131,8 +131,7 @@ class Server implements EmbeddedPostgres {
     for (let spawns = 0; ; await delay(pollMs, undefined, { signal })) {
       const waitedMs = msSince(startedAt);
       const session = await this.#connect();
-      if (session && (await this.#seize(session.client, waitedMs))) return session;
-      session?.client.end().catch(() => {});
+      if (session && (await this.#seize(session, waitedMs))) return session;
       const child = this.#child;
       if (child && !postmaster.hasExited(child)) continue;
       const said = this.#output.end;
@@ -145,6 +144,8 @@ class Server implements EmbeddedPostgres {
       }
       if (session) continue;
       if (spawns++ > 0) await delay(backoffMs(spawns, { firstMs: 10, maxMs: 500 }), undefined, { signal });
+      // Old backends may keep its other end open, and would keep this process open with it.
+      child?.stderr?.destroy();
       this.#child = postmaster.spawnPostmaster(this.#place, this.#name, this.#options.settings ?? {}, this.#output);
     }
   }
@@ -159,8 +160,19 @@ class Server implements EmbeddedPostgres {
     return client.connect().then(() => ({ client, ended }), passing);
   }
 
-  /** Takes the lock of our own server. A server left behind is stopped, for the next round to replace it. */
-  async #seize(client: Client, waitedMs: number): Promise<boolean> {
+  /** Takes the lock of our own server, or ends the session. */
+  async #seize({ client }: Session, waitedMs: number): Promise<boolean> {
+    let held = false;
+    try {
+      held = await this.#claim(client, waitedMs);
+    } finally {
+      if (!held) client.end().catch(() => {});
+    }
+    return held;
+  }
+
+  /** Tells whether the lock of our own server is taken. A server left behind is stopped, for the next round to replace it. */
+  async #claim(client: Client, waitedMs: number): Promise<boolean> {
     const found = await client.query<{ starter: string; pid: number; holder: string | null }>(findHolderSql).catch(passing);
     if (!found?.rows[0]) return false;
     const { starter, pid, holder } = found.rows[0];

@@ -2,18 +2,7 @@
 // It knows nothing of who may use the folder; embedded.ts decides that.
 import { type ChildProcess, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  openSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { lchown, mkdir, mkdtemp, readdir, realpath, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -81,7 +70,8 @@ const explanations: readonly (readonly [RegExp, Explanation])[] = [
   [/still in use/, (dataDir) => `Processes of an earlier PostgreSQL still use ${dataDir}: end them, then start again.`],
   [
     /EACCES|EPERM|EROFS|Permission denied|not permitted|Read-only/i,
-    (dataDir) => `${dataDir} cannot be written by the user who runs Rollcall: give it to that user, or set DATA_DIR to another folder.`,
+    (dataDir) =>
+      `${dataDir} cannot be read and written by the user who runs PostgreSQL there: give it to that user, or set DATA_DIR to another folder.`,
   ],
 ];
 
@@ -133,7 +123,9 @@ export async function createCluster({ dataDir, pgdata, account, binaries }: Plac
 /** Removes what interrupted or beaten starters were making. Only the holder of the folder may. */
 export async function removeDrafts(dataDir: string): Promise<void> {
   for (const name of await readdir(dataDir)) {
-    if (name.startsWith('init-')) await rm(join(dataDir, name), { recursive: true, force: true }).catch(() => {});
+    if (!name.startsWith('init-')) continue;
+    // An initdb that outlived its starter may still be writing; what stays goes at the next start.
+    await rm(join(dataDir, name), { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
   }
 }
 
@@ -179,7 +171,7 @@ export class Output {
   }
 }
 
-/** Starts a server on the cluster. Its words go to `output`; private and durable whatever `settings` say of other things. */
+/** Starts a server on the cluster. Its words go to `output`; it stays private whatever `settings` say. */
 export function spawnPostmaster(place: Place, name: string, settings: Record<string, string>, output: Output): ChildProcess {
   const all = {
     // A failed statement is told to its client; here its DETAIL would put a person's address into a file.
@@ -228,7 +220,7 @@ export async function stopPostmaster(pid: number, isGone: () => boolean): Promis
 
 /** Whether the server of `pgdata` that gave `pid` as its own is gone. A zombie is: where no init reaps, its id lives on. */
 export function isGone(pid: number, { pgdata }: Place): boolean {
-  return readLockFile(join(pgdata, 'postmaster.pid'))[0] !== `${pid}` || !worksIn(pid, pgdata);
+  return readLockFile(join(pgdata, 'postmaster.pid'))[0] !== `${pid}` || !isServerOf(pid, pgdata);
 }
 
 export function isAlive(pid: number): boolean {
@@ -250,7 +242,7 @@ function signal(pid: number, name: NodeJS.Signals | 0): boolean {
 function freeLockFile(file: string, pgdata: string): void {
   const lines = readLockFile(file);
   const pid = Math.abs(Number(lines[0]));
-  if (lines.length === 0 || (pid > 0 ? worksIn(pid, pgdata) : isFresh(file))) return;
+  if (lines.length === 0 || (pid > 0 ? isServerOf(pid, pgdata) : isFresh(file))) return;
   const draft = `${file}.${process.pid}`;
   rmSync(draft, { force: true });
   writeFileSync(draft, [process.pid, ...lines.slice(1)].join('\n'), { flag: 'wx', mode: 0o644 });
@@ -273,10 +265,10 @@ function readLockFile(file: string): string[] {
   }
 }
 
-// A server and all its backends work in its data folder.
-function worksIn(pid: number, pgdata: string): boolean {
+// By its command line, which anyone may read: for root without CAP_SYS_PTRACE, as in a container, other links of /proc are closed.
+function isServerOf(pid: number, pgdata: string): boolean {
   try {
-    if (process.platform === 'linux') return readlinkSync(`/proc/${pid}/cwd`) === pgdata;
+    if (process.platform === 'linux') return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(pgdata);
     return execFileSync('ps', ['-o', 'args=', '-p', `${pid}`], { encoding: 'utf8' }).includes(pgdata);
   } catch {
     return false;

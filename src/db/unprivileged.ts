@@ -12,20 +12,19 @@ export class EmbeddedPostgresError extends Error {
 /** `wrapper` is what the command line begins with where the account needs help to reach its files. */
 export type Account = { readonly uid: number; readonly gid: number; readonly home: string; readonly wrapper: readonly string[] };
 
-// Search a folder and read a file whatever its mode, and nothing more (capabilities(7)); ambient, because exec drops the others.
-const reach = ['--clear-groups', '--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search'];
+// What lets an account past folders closed to others, the narrower first; a plain Docker container has only the second (capabilities(7)).
+const capabilities = ['dac_read_search', 'dac_override'];
 
 // Nothing of the caller's environment: PG* and locale variables would change what the server does, and C keeps its messages readable for us.
 const environment = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
 
-/** Finds who can run `program` on `dataDir`; as root it gives an empty data folder of root's to that account. */
+/** Finds who can run `program` on `dataDir`; as root it gives that account a folder that is root's, unless it holds other files. */
 export async function findAccount(dataDir: string, program: string): Promise<Account> {
   const self = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, home: dataDir, wrapper: [] };
   if (self.uid !== 0) return self;
   const owner = await stat(dataDir);
   const plain = owner.uid === 0 ? await giveToNobody(dataDir, self) : { ...self, uid: owner.uid, gid: owner.gid };
-  const helped = { ...plain, wrapper: ['setpriv', `--reuid=${plain.uid}`, `--regid=${plain.gid}`, ...reach] };
-  for (const account of [plain, helped]) if (await canReach(account, program)) return account;
+  for (const account of [plain, ...capabilities.map((name) => lend(name, plain))]) if (await canReach(account, program)) return account;
   throw new EmbeddedPostgresError(
     `PostgreSQL refuses root, and user ${plain.uid}, who would run it, cannot reach ${dataDir} or ${program}: start as an ordinary user, move both out of folders closed to others, or set DATABASE_URL.`,
   );
@@ -66,7 +65,7 @@ export async function run(account: Account, program: string, args: readonly stri
 async function giveToNobody(dataDir: string, root: Account): Promise<Account> {
   const entries = await readdir(dataDir);
   if (entries.length > 0 && !entries.includes('pgdata')) {
-    throw new EmbeddedPostgresError(`The data folder ${dataDir} holds other files of root's: name an empty or a new one.`);
+    throw new EmbeddedPostgresError(`The data folder ${dataDir} holds other files of root's: set DATA_DIR to an empty or a new one.`);
   }
   const ids = await Promise.all(['-u', '-g'].map((flag) => run({ ...root, home: '/' }, 'id', [flag, 'nobody'])));
   const [uid, gid] = ids.map(({ status, output }) => (status === 0 ? Number(output) : Number.NaN));
@@ -79,9 +78,15 @@ async function giveToNobody(dataDir: string, root: Account): Promise<Account> {
   return { ...root, uid, gid };
 }
 
+// Ambient, because exec drops all others; without the fixup at setuid, because access(2), by which PostgreSQL finds its files, leaves
+// out the capabilities of an ordinary user with it.
+function lend(capability: string, account: Account): Account {
+  const identity = [`--reuid=${account.uid}`, `--regid=${account.gid}`, '--clear-groups', '--securebits=+no_setuid_fixup'];
+  return { ...account, wrapper: ['setpriv', ...identity, `--inh-caps=+${capability}`, `--ambient-caps=+${capability}`] };
+}
+
 async function canReach(account: Account, program: string): Promise<boolean> {
-  const probe = ['-c', 'cd "$1" && exec "$0" --version', program, account.home];
-  return run({ ...account, home: '/' }, 'sh', probe).then(
+  return run({ ...account, home: '/' }, 'sh', ['-c', 'cd "$1" && test -x "$0"', program, account.home]).then(
     ({ status }) => status === 0,
     () => false,
   );

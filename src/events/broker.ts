@@ -1,5 +1,5 @@
 // What the relay and the consumer need of a message broker. Two keep this promise: RabbitMQ, and one inside the process;
-// both pass the suite of test/broker.test.ts.
+// both pass the suite of test/integration/broker.test.ts.
 import type { Event } from './envelope.ts';
 
 /** An event on its way out. */

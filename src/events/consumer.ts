@@ -11,9 +11,6 @@ import type { Delivery, Verdict } from './broker.ts';
 import type { Event } from './envelope.ts';
 import * as inbox from './inbox.ts';
 
-/** After each failed attempt; one more failure than there are delays, and the event is given up. */
-export const retryDelaysMs = [1000, 5000, 30_000, 120_000] as const;
-
 /** What a feature does about its events. */
 export type Reaction = {
   /** Its effect on the database, in the transaction of the inbox row. */
@@ -24,9 +21,12 @@ export type Reaction = {
 
 export type ConsumerParts = {
   readonly pool: Pool;
+  /** One for each type of event that has a schema. */
   readonly reactions: Readonly<Record<string, Reaction>>;
   /** Says why an event breaks its schema, if it does. */
   readonly faultOf: (event: unknown) => string | undefined;
+  /** The wait after each failed attempt; one more failure than there are waits, and the event is given up. */
+  readonly retryDelaysMs: readonly number[];
   readonly metrics: Metrics;
   readonly log: Logger;
   /** Ends the wait for a database that is away. */
@@ -52,21 +52,21 @@ export function createConsumer(parts: ConsumerParts): (delivery: Delivery) => Pr
 }
 
 async function handle(event: Event, attempts: number, parts: ConsumerParts): Promise<Verdict> {
-  const { pool, reactions, metrics, log, stopping } = parts;
+  const { pool, reactions, retryDelaysMs, metrics, log, stopping } = parts;
   const { event_type, event_id } = event;
   const reaction = reactions[event_type];
-  // A type without a reaction is a fact too: it is taken note of, once, like any other.
-  const { subject, fields } = reaction?.describe(event) ?? { subject: '', fields: {} };
+  if (reaction === undefined) throw new Error(`no reaction to ${event_type}`);
   for (let outages = 1; ; outages += 1) {
     try {
       const first = await pool.inTransaction(async (tx) => {
         if (!(await inbox.claim(tx, event))) return false;
-        await reaction?.effect?.(tx, event);
+        await reaction.effect?.(tx, event);
         return true;
       });
       if (first) {
         metrics.handled.inc();
-        log.info({ event_type, event_id, ...fields }, `Received event ${event_type}${subject === '' ? '' : ` with ${subject}`}`);
+        const { subject, fields } = reaction.describe(event);
+        log.info({ event_type, event_id, ...fields }, `Received event ${event_type} with ${subject}`);
       } else {
         metrics.duplicate.inc();
         log.debug({ event_type, event_id }, `Received event ${event_type} again`);

@@ -6,6 +6,10 @@ export type TestDatabase = AsyncDisposable & {
   readonly url: string;
   /** Runs a statement past the service, as an operator would. */
   query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
+  /** Runs a statement in a transaction that stays open, with its locks, until it is released. */
+  hold(text: string, values?: unknown[]): Promise<{ release(): Promise<void> }>;
+  /** Resolves when a session of this database waits for a lock. */
+  waitingForLock(): Promise<void>;
 };
 
 export function serverUrl(): string {
@@ -30,6 +34,21 @@ export async function createDatabase(options: { template?: 'migrated' | 'empty' 
   return {
     url,
     query: async (text, values) => (await pool.query(text, values)).rows,
+    async hold(text, values) {
+      const client = await pool.connect();
+      await client.query('begin');
+      await client.query(text, values);
+      return {
+        async release() {
+          await client.query('commit');
+          client.release();
+        },
+      };
+    },
+    async waitingForLock() {
+      const waiting = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+      while ((await pool.query(waiting)).rowCount === 0);
+    },
     async [Symbol.asyncDispose]() {
       await pool.end();
       await onServer(`drop database ${name} with (force)`);

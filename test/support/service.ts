@@ -4,6 +4,7 @@ import { startSystem } from '../../src/system.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 import { type CapturedLog, captureLog } from './log.ts';
 
+// biome-ignore lint/suspicious/noExplicitAny: a test says by its assertions what the JSON is
 export type Answer = { readonly status: number; readonly headers: Headers; readonly text: string; readonly json: any };
 
 export type TestService = AsyncDisposable &

