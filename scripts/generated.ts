@@ -1,6 +1,6 @@
 // The files that are made from the code: their names, and what stands in each. `npm run generate` writes them, and
 // `npm run check` and the tests compare them.
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -9,6 +9,7 @@ import { startEmbedded } from '../src/db/embedded.ts';
 import { startSystem } from '../src/system.ts';
 import { createLogger } from '../src/telemetry/logger.ts';
 import { describeSchema } from './schema.ts';
+import { environmentExample, fill, metricsTable, settingsTable } from './tables.ts';
 
 /** Starts the service on an empty database and asks it. @returns the text of each file, by its name */
 export async function generate(): Promise<Map<string, string>> {
@@ -24,9 +25,12 @@ export async function generate(): Promise<Map<string, string>> {
     const response = await fetch(`${system.url}${path}`);
     return `${JSON.stringify(await response.json(), null, 2)}\n`;
   }
+  const operations = await readFile(new URL('../docs/operations.md', import.meta.url), 'utf8');
   return new Map([
     ['openapi.json', await served('/schema/openapi.json')],
     ['asyncapi.json', await served('/schema/asyncapi.json')],
     ['schema.sql', await describeSchema(server.url)],
+    ['.env.example', environmentExample()],
+    ['docs/operations.md', fill(fill(operations, 'settings', settingsTable()), 'metrics', await metricsTable())],
   ]);
 }

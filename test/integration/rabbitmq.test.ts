@@ -1,0 +1,254 @@
+// The main job on a real RabbitMQ: from the HTTP request to the consumer's line, and what happens when the broker is away.
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { type AsyncMessage, Connection } from 'rabbitmq-client';
+import { type Carrier, retryDelaysMs, startCarrier } from '../support/events.ts';
+import { startProxy } from '../support/proxy.ts';
+import { createVhost } from '../support/rabbitmq.ts';
+import { startService } from '../support/service.ts';
+
+const brokerUrl = () => process.env['TEST_RABBITMQ_URL'] ?? '';
+
+/** Messages of a queue that another service might have bound to the exchange. */
+async function listen(url: string, routingKey = 'user.*') {
+  const connection = new Connection(url);
+  connection.on('error', () => {});
+  const messages: AsyncMessage[] = [];
+  const waiting: (() => void)[] = [];
+  const consumer = connection.createConsumer(
+    {
+      queue: `other-service-${crypto.randomUUID()}`,
+      queueOptions: { durable: true },
+      exchanges: [{ exchange: 'user_events', type: 'topic', durable: true }],
+      queueBindings: [{ exchange: 'user_events', routingKey }],
+    },
+    (message) => {
+      messages.push(message);
+      for (const look of waiting.splice(0)) look();
+    },
+  );
+  consumer.on('error', () => {});
+  await new Promise<void>((resolve) => consumer.once('ready', resolve));
+  return {
+    messages,
+    connection,
+    async count(wanted: number) {
+      while (messages.length < wanted) await new Promise<void>((resolve) => waiting.push(resolve));
+    },
+    async [Symbol.asyncDispose]() {
+      await consumer.close();
+      await connection.close();
+    },
+  };
+}
+
+async function deadLetters(carrier: Carrier, wanted: number) {
+  const connection = new Connection(carrier.rabbitUrl ?? '');
+  try {
+    const letters = [];
+    while (letters.length < wanted) {
+      const letter = await connection.basicGet({ queue: 'rollcall.user_events.dlq', noAck: true });
+      if (letter !== undefined) letters.push(letter);
+    }
+    return letters;
+  } finally {
+    await connection.close();
+  }
+}
+
+suite('users and RabbitMQ', { concurrency: true }, () => {
+  test('one trace id leads from the HTTP header through rows and message to the line of the consumer', async () => {
+    await using vhost = await createVhost(brokerUrl());
+    await using other = await listen(vhost.url);
+    await using service = await startService({ RABBITMQ_URL: vhost.url });
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+    const { json, headers } = await service.call(
+      'POST',
+      '/users/',
+      { name: 'John', surname: 'Doe', password: 'correct horse' },
+      { 'x-request-id': 'order-4711', traceparent },
+    );
+    assert.equal(headers.get('x-trace-id'), 'order-4711');
+    await other.count(1);
+    const [message] = other.messages;
+    const { body } = message as AsyncMessage;
+    assert.deepEqual(body, {
+      event_id: message?.messageId,
+      event_type: 'user.created',
+      occurred_at: json.created_at,
+      trace_id: 'order-4711',
+      data: { user_id: json.id, version: 1, changed: ['name', 'surname', 'password'], user: json },
+    });
+    assert.match(message?.messageId ?? '', /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab]/);
+    const { exchange, routingKey, type, correlationId, appId, contentType, durable, timestamp, headers: sent } = message as AsyncMessage;
+    assert.deepEqual(
+      { exchange, routingKey, type, correlationId, appId, contentType, durable, timestamp },
+      {
+        exchange: 'user_events',
+        routingKey: 'user.created',
+        type: 'user.created',
+        correlationId: 'order-4711',
+        appId: 'rollcall',
+        contentType: 'application/json',
+        durable: true,
+        timestamp: Math.floor(Date.parse(json.created_at) / 1000),
+      },
+    );
+    const { traceparent: continued, ...rest } = sent ?? {};
+    assert.match(continued, /^00-0af7651916cd43dd8448eb211c80319c-(?!b7ad6b7169203331)[0-9a-f]{16}-01$/);
+    assert.deepEqual(rest, {
+      trace_id: 'order-4711',
+      cloudEvents_specversion: '1.0',
+      cloudEvents_id: message?.messageId,
+      cloudEvents_source: '/rollcall',
+      cloudEvents_type: 'user.created',
+      cloudEvents_subject: String(json.id),
+      cloudEvents_time: json.created_at,
+    });
+    const line = await service.line(({ event }) => event === `Received event user.created with user_id=${json.id}`);
+    assert.deepEqual(
+      [line.trace_id, line['event_type'], line['event_id'], line['user_id']],
+      ['order-4711', 'user.created', message?.messageId, json.id],
+    );
+    const [row] = await service.database.query<{ trace_id: string }>('select trace_id from inbox where event_id = $1', [
+      message?.messageId,
+    ]);
+    assert.equal(row?.trace_id, 'order-4711');
+    assert.ok(!JSON.stringify(other.messages).includes('argon2'));
+  });
+
+  test('update and delete are announced with what changed and with the last version', async () => {
+    await using vhost = await createVhost(brokerUrl());
+    await using other = await listen(vhost.url);
+    await using service = await startService({ RABBITMQ_URL: vhost.url });
+    const { id } = await service.createUser();
+    const { json: changed } = await service.call('PUT', `/users/${id}`, { surname: 'Roe', password: 'battery staple' });
+    await service.call('PUT', `/users/${id}`, { surname: 'Roe' });
+    await service.call('DELETE', `/users/${id}`);
+    await other.count(3);
+    const data = other.messages.map(({ body }) => body.data);
+    assert.deepEqual(data[1], { user_id: id, version: 2, changed: ['surname', 'password'], user: changed });
+    assert.deepEqual(data[2], { user_id: id, version: 3 });
+  });
+
+  test('EVENT_PAYLOAD=id keeps the person out of message and outbox', async () => {
+    await using vhost = await createVhost(brokerUrl());
+    await using other = await listen(vhost.url);
+    await using service = await startService({ RABBITMQ_URL: vhost.url, EVENT_PAYLOAD: 'id' });
+    const { id } = await service.createUser();
+    await other.count(1);
+    assert.deepEqual(other.messages[0]?.body.data, { user_id: id, version: 1, changed: ['name', 'surname', 'password'] });
+  });
+
+  test('a broker that is away at the start, and again later, fails no request, and everything arrives when it is back', async () => {
+    await using vhost = await createVhost(brokerUrl());
+    const direct = new URL(vhost.url);
+    await using proxy = await startProxy({ host: direct.hostname, port: Number(direct.port || 5672) });
+    await proxy.cut();
+    const through = new URL(vhost.url);
+    through.host = `127.0.0.1:${proxy.port}`;
+    await using service = await startService({ RABBITMQ_URL: through.href });
+    const ids: number[] = [];
+    for (let n = 0; n < 10; n += 1) ids.push((await service.createUser()).id);
+    assert.deepEqual((await service.call('GET', '/ready')).json, { status: 'ready', database: 'ok', broker: 'away' });
+    const received = (id: number) => service.line(({ event }) => event === `Received event user.created with user_id=${id}`);
+
+    await proxy.restore();
+    await Promise.all(ids.map(received));
+    await proxy.cut();
+    const later = (await service.createUser()).id;
+    await proxy.restore();
+    await received(later);
+    assert.deepEqual(await service.database.query('select from outbox'), []);
+    const lost = service.lines.filter(({ event, component }) => event === 'RabbitMQ connection lost' && component === 'publisher');
+    assert.ok(lost.length <= 2, 'one line for each outage');
+  });
+
+  test('a broker that stops answering is given up after the confirm timeout, and the event is sent again', async () => {
+    await using vhost = await createVhost(brokerUrl());
+    const direct = new URL(vhost.url);
+    await using proxy = await startProxy({ host: direct.hostname, port: Number(direct.port || 5672) });
+    const through = new URL(vhost.url);
+    through.host = `127.0.0.1:${proxy.port}`;
+    await using service = await startService({ RABBITMQ_URL: through.href, RABBITMQ_CONFIRM_TIMEOUT_MS: '300' });
+    await service.createUser();
+    await service.line(({ event }) => event.startsWith('Received event user.created'));
+    proxy.freeze();
+    const { id } = await service.createUser();
+    const line = await service.line(({ event }) => event.startsWith('Relay interrupted'));
+    assert.match(String(line['reason']), /no confirm within 300 ms/);
+    proxy.thaw();
+    await service.line(({ event }) => event === `Received event user.created with user_id=${id}`);
+  });
+
+  test('events of a type that nobody wants wait, and do not stop the others', async () => {
+    await using vhost = await createVhost(brokerUrl());
+    await using other = await listen(vhost.url, 'user.created');
+    await using service = await startService({ RABBITMQ_URL: vhost.url, RUN: 'api,relay' });
+    const { id } = await service.createUser();
+    await service.call('PUT', `/users/${id}`, { name: 'Nobody hears this' });
+    await service.line(({ event, reason }) => event.startsWith('Event user.updated came back') && reason === 'NO_ROUTE');
+    await service.createUser();
+    await other.count(2);
+    assert.equal((await service.database.query('select from outbox')).length, 1);
+    assert.match((await service.call('GET', '/metrics')).text, /^rollcall_events_unroutable_total 1$/m);
+  });
+
+  test('the parts may run in processes of their own', async () => {
+    await using vhost = await createVhost(brokerUrl());
+    await using api = await startService({ RABBITMQ_URL: vhost.url, RUN: 'api' });
+    const one = { database: api.database };
+    const env = { RABBITMQ_URL: vhost.url, DATABASE_URL: api.database.url };
+    await using relay = await startService({ ...env, RUN: 'relay' }, one);
+    await using consumer = await startService({ ...env, RUN: 'consumer' }, one);
+    const { id } = await api.createUser();
+    await consumer.line(({ event }) => event === `Received event user.created with user_id=${id}`);
+    assert.equal((await relay.call('GET', '/users/')).status, 404);
+    assert.equal((await relay.call('GET', '/health')).status, 200);
+    assert.equal((await consumer.call('GET', '/ready')).json.broker, 'not used here');
+  });
+});
+
+suite('the consumer and RabbitMQ', { concurrency: true }, () => {
+  test('a message that is no event of ours goes to the dead letters at once, with the reason', async () => {
+    await using carrier = await startCarrier('RabbitMQ');
+    carrier.consume(async () => {});
+    await carrier.line(({ event }) => event === 'Consumer ready');
+    const connection = new Connection(carrier.rabbitUrl ?? '');
+    const publisher = connection.createPublisher({ confirm: true });
+    const to = { exchange: 'user_events', routingKey: 'user.created' };
+    const poison: [envelope: object, body: unknown][] = [
+      [{ contentType: 'application/json' }, Buffer.from('{not json')],
+      [{ contentType: 'application/json' }, Buffer.from('[1]')],
+      [{ contentType: 'application/json', correlationId: 'poisoned' }, Buffer.from('{"event_type":"user.exploded"}')],
+      [{ contentType: 'text/plain' }, 'hello'],
+      [{}, Buffer.alloc(0)],
+    ];
+    for (const [envelope, body] of poison) await publisher.send({ ...to, ...envelope }, body);
+    const letters = await deadLetters(carrier, poison.length);
+    assert.ok(letters.every(({ headers }) => String(headers?.['rollcall_reason']).startsWith('breaks the schema: ')));
+    assert.ok(letters.some(({ correlationId }) => correlationId === 'poisoned'));
+    await publisher.close();
+    await connection.close();
+  });
+
+  test('an event that failed for good keeps body, id, trace id and reason', async () => {
+    await using carrier = await startCarrier('RabbitMQ');
+    carrier.consume(async () => {
+      throw new Error('the ledger is closed');
+    });
+    const id = await carrier.append(1, 1, { traceId: 'doomed' });
+    await carrier.relay();
+    const [letter] = await deadLetters(carrier, 1);
+    assert.deepEqual(
+      [
+        letter?.messageId,
+        letter?.correlationId,
+        letter?.body.event_id,
+        letter?.headers?.['rollcall_reason'],
+        letter?.headers?.['rollcall_attempts'],
+      ],
+      [id, 'doomed', id, 'the ledger is closed', retryDelaysMs.length + 1],
+    );
+  });
+});
