@@ -57,27 +57,35 @@ export function createMetrics(build: { name: string; version: string }) {
             this.set(read());
           },
         });
+      // One measurement for both gauges of a scrape.
+      let measuring: ReturnType<Gauges['outbox']> | undefined;
+      const measure = () => {
+        measuring ??= gauges.outbox().finally(() => {
+          measuring = undefined;
+        });
+        return measuring;
+      };
+      const outboxGauge = (name: string, help: string, read: (outbox: Awaited<ReturnType<Gauges['outbox']>>) => number) =>
+        new Gauge({
+          name,
+          help,
+          registers,
+          async collect() {
+            const outbox = await measure().catch(() => undefined);
+            if (outbox !== undefined) this.set(read(outbox));
+          },
+        });
       gauge('rollcall_database_connections', 'Open connections of the pool for lists and writes.', () => gauges.pool().total);
       gauge('rollcall_database_connections_idle', 'Connections of that pool that nobody uses.', () => gauges.pool().idle);
       gauge('rollcall_database_waiting', 'Requests that wait for a connection of that pool.', () => gauges.pool().waiting);
       gauge('rollcall_password_hash_waiting', 'Passwords that wait for a hashing thread.', () => gauges.passwordsWaiting());
       gauge('rollcall_broker_connected', '1 while the relay can publish.', () => (gauges.brokerConnected() ? 1 : 0));
-      const oldest = new Gauge({
-        name: 'rollcall_outbox_oldest_age_seconds',
-        help: 'Age of the event that has waited longest for the relay; 0 if none waits.',
-        registers,
-      });
-      new Gauge({
-        name: 'rollcall_outbox_depth',
-        help: 'Events that wait for the relay.',
-        registers,
-        async collect() {
-          const outbox = await gauges.outbox().catch(() => undefined);
-          if (outbox === undefined) return;
-          this.set(outbox.depth);
-          oldest.set(outbox.oldestSeconds);
-        },
-      });
+      outboxGauge('rollcall_outbox_depth', 'Events that wait for the relay.', ({ depth }) => depth);
+      outboxGauge(
+        'rollcall_outbox_oldest_age_seconds',
+        'Age of the event that has waited longest for the relay; 0 if none waits.',
+        ({ oldestSeconds }) => oldestSeconds,
+      );
     },
   };
 }
