@@ -60,7 +60,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
           await startEmbedded({
             dataDir: config.DATA_DIR,
             holder: `http://${config.HOST}:${config.PORT}`,
-            log: (event, fields) => log.info({ component: 'postgres', ...fields }, event),
+            log: (event, fields, level = 'info') => log[level]({ component: 'postgres', ...fields }, event),
           }),
         )
       : undefined;

@@ -17,7 +17,7 @@ export type EmbeddedPostgres = AsyncDisposable & { readonly url: string; readonl
 type Options = {
   dataDir: string;
   holder: string;
-  log: (event: string, fields?: Record<string, unknown>) => void;
+  log: (event: string, fields?: Record<string, unknown>, level?: 'info' | 'warn') => void;
   settings?: Record<string, string>;
 };
 
@@ -47,7 +47,7 @@ const findHolderSql = `
 /**
  * Runs PostgreSQL for `dataDir` and resolves once database "rollcall" takes queries. `settings` are further server settings;
  * `holder` is told to whoever tries to start on the same folder meanwhile. Throws EmbeddedPostgresError.
- * Logs postgres.started, postgres.orphan_stopped, postgres.lost, postgres.restarted, postgres.restart_failed.
+ * Logs when the server started, was lost, was restarted, and when one that was left behind was stopped.
  */
 export async function startEmbedded(options: Options): Promise<EmbeddedPostgres> {
   let server: Server | undefined;
@@ -98,7 +98,7 @@ class Server implements EmbeddedPostgres {
     this.#output.openFile(join(this.dataDir, 'postgres.log'));
     await postmaster.removeDrafts(this.dataDir);
     this.#watching = this.#watch(this.#session);
-    this.#options.log('postgres.started', { pid: this.#child?.pid, dataDir: this.dataDir, ms: msSince(startedAt) });
+    this.#options.log('PostgreSQL started', { pid: this.#child?.pid, dataDir: this.dataDir, ms: msSince(startedAt) });
   }
 
   /** Ends when the server is gone. The shutdown is fast: it disconnects whoever still uses it. */
@@ -188,7 +188,7 @@ class Server implements EmbeddedPostgres {
     if (own || !locked) return locked;
     // The server named this process itself, through the socket in our folder.
     await postmaster.stopPostmaster(pid, () => postmaster.isGone(pid, this.#place));
-    this.#options.log('postgres.orphan_stopped', { pid, starter: describe(starter) });
+    this.#options.log('PostgreSQL left behind was stopped', { pid, starter: describe(starter) });
     return false;
   }
 
@@ -202,19 +202,19 @@ class Server implements EmbeddedPostgres {
       if (signal.aborted) return;
       const lostAt = performance.now();
       if (lostAt - heldAt > steadyMs) failures = 0;
-      log('postgres.lost', { pid: this.#child?.pid });
+      log('PostgreSQL lost', { pid: this.#child?.pid }, 'warn');
       for (let reported = false; session === this.#session; ) {
         try {
           if (failures++ > 0) await delay(backoffMs(failures, { firstMs: 50, maxMs: backoffMsMax }), undefined, { signal });
           this.#session = await this.#hold();
         } catch (error) {
           if (signal.aborted) return;
-          if (!reported) log('postgres.restart_failed', { reason: error instanceof Error ? error.message : error });
+          if (!reported) log('PostgreSQL restart failed', { reason: error instanceof Error ? error.message : error }, 'warn');
           reported = true;
         }
       }
       session = this.#session ?? session;
-      log('postgres.restarted', { pid: this.#child?.pid, ms: msSince(lostAt) });
+      log('PostgreSQL restarted', { pid: this.#child?.pid, ms: msSince(lostAt) });
     }
   }
 }

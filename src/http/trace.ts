@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import * as context from '../context.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { pathOf } from './target.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -18,44 +19,28 @@ export function addTrace(app: FastifyInstance, log: Logger, metrics: Metrics): v
   app.decorateRequest('trace', null as unknown as context.Context);
 
   app.addHook('onRequest', (request, reply, done) => {
-    const { method, headers } = request;
-    request.trace = context.createContext(single(headers['x-request-id']), single(headers.traceparent));
-    reply.header(traceHeader, request.trace.traceId);
-    context.run(request.trace, () => {
-      log.info({ method, path: pathOf(request.url) }, 'Request started');
+    const startedAt = performance.now();
+    const { method, headers, routeOptions } = request;
+    const path = pathOf(request.url);
+    // Node joins repeated headers of these names with a comma, which neither pattern has.
+    const trace = context.createContext(headers['x-request-id'] as string | undefined, headers.traceparent as string | undefined);
+    request.trace = trace;
+    reply.header(traceHeader, trace.traceId);
+
+    // Comes once for every answer, also for one that was cut short, in the context of the connection.
+    reply.raw.once('close', () => {
+      const seconds = (performance.now() - startedAt) / 1000;
+      const execution_time = `${seconds.toFixed(4)}s`;
+      context.run(trace, () => {
+        if (!reply.raw.writableFinished) return log.info({ method, path, execution_time }, 'Request aborted');
+        const status = reply.statusCode;
+        metrics.requests.observe({ method, route: routeOptions.url ?? 'none', status: `${Math.floor(status / 100)}xx` }, seconds);
+        log.info({ method, path, status, execution_time }, 'Request completed');
+      });
+    });
+    context.run(trace, () => {
+      log.info({ method, path }, 'Request started');
       done();
     });
   });
-
-  // The body's data events belong to the socket, not to the request: what follows them is brought back into its context.
-  app.addHook('preValidation', (request, _reply, done) => context.run(request.trace, done));
-
-  app.addHook('onResponse', (request, reply, done) => {
-    const { method, routeOptions } = request;
-    const seconds = reply.elapsedTime / 1000;
-    metrics.requests.observe({ method, route: routeOptions.url ?? 'none', status: `${Math.floor(reply.statusCode / 100)}xx` }, seconds);
-    context.run(request.trace, () => {
-      log.info(
-        { method, path: pathOf(request.url), status: reply.statusCode, execution_time: `${seconds.toFixed(4)}s` },
-        'Request completed',
-      );
-    });
-    done();
-  });
-
-  app.addHook('onRequestAbort', (request, done) => {
-    const { method } = request;
-    context.run(request.trace, () => log.info({ method, path: pathOf(request.url) }, 'Request aborted by the caller'));
-    done();
-  });
-}
-
-function single(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? undefined : value;
-}
-
-/** Without the query, which may hold what a person typed. */
-export function pathOf(url: string): string {
-  const end = url.indexOf('?');
-  return end === -1 ? url : url.slice(0, end);
 }

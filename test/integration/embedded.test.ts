@@ -73,7 +73,7 @@ test('a second start on a folder in use names process and holder, and does not d
   assert.deepEqual(await once(other, 'exit'), [0, null]);
   await session.query('select 1');
   await session.end();
-  assert.deepEqual(eventsOf(server), ['postgres.started']);
+  assert.deepEqual(eventsOf(server), ['PostgreSQL started']);
 });
 
 test('after kill -9 of the service, the next start ends the orphaned server and finds the committed row', async () => {
@@ -86,8 +86,8 @@ test('after kill -9 of the service, the next start ends the orphaned server and 
   assert.deepEqual(
     server.logged.map(({ event, fields }) => [event, fields.pid]),
     [
-      ['postgres.orphan_stopped', service.pid],
-      ['postgres.started', server.pid],
+      ['PostgreSQL left behind was stopped', service.pid],
+      ['PostgreSQL started', server.pid],
     ],
   );
   assert.deepEqual(await query(server.url, 'select answer from kept'), [{ answer: 42 }]);
@@ -116,7 +116,7 @@ test('a server killed under load comes back by itself with every committed row, 
       if (committed.push(id) === 100) process.kill(server.pid, 'SIGKILL');
     }
   });
-  const [{ pid }] = await once(server.events, 'postgres.restarted');
+  const [{ pid }] = await once(server.events, 'PostgreSQL restarted');
   await Promise.all(writers);
   assert.notEqual(pid, server.pid);
   const found = new Set((await query(server.url, 'select id from kept')).map(({ id }) => id));
@@ -131,7 +131,7 @@ test('when only the sessions of a server die, the folder is held again', async (
   await using folder = await makeFolder();
   await using server = await start(folder.path);
   const session = await connect(server.url);
-  const restarted = once(server.events, 'postgres.restarted');
+  const restarted = once(server.events, 'PostgreSQL restarted');
   await session.query(
     "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'postgres' and backend_type = 'client backend'",
   );
@@ -204,7 +204,7 @@ test('a service that exits without disposing takes its server with it', async ()
   service.child.kill('SIGHUP');
   await once(service.child, 'exit');
   await using server = await start(folder.path);
-  assert.deepEqual(eventsOf(server), ['postgres.started']);
+  assert.deepEqual(eventsOf(server), ['PostgreSQL started']);
 });
 
 test('a folder name too long for a socket, with spaces and quotes in it, gets its socket in a private temporary folder, and none that others made', async () => {
@@ -318,7 +318,7 @@ async function start(dataDir: string, options: { holder?: string; settings?: Rec
     events.emit(event, fields);
   };
   const server = await startEmbedded({ dataDir, holder: 'test', settings, ...options, log });
-  const pid = Number(logged.find(({ event }) => event === 'postgres.started')?.fields.pid);
+  const pid = Number(logged.find(({ event }) => event === 'PostgreSQL started')?.fields.pid);
   return { url: server.url, dataDir: server.dataDir, pid, events, logged, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
 
@@ -331,7 +331,7 @@ const serviceProgram = `
   const { startEmbedded } = await import(process.argv[1]);
   process.on('SIGHUP', () => process.exit(0));
   let pid;
-  const log = (event, fields) => { if (event === 'postgres.started') pid = fields.pid; };
+  const log = (event, fields) => { if (event === 'PostgreSQL started') pid = fields.pid; };
   const said = await startEmbedded({ ...JSON.parse(process.argv[2]), log }).then(({ url }) => ({ url, pid }), ({ message }) => ({ message }));
   console.log(JSON.stringify(said));`;
 
