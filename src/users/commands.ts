@@ -38,55 +38,70 @@ export async function createUser({ db, passwords, eventPayload }: CommandParts, 
 }
 
 /** Fields that are absent or null keep their value; where nothing changes, nothing is written. @throws user_not_found */
-export async function updateUser({ db, passwords, eventPayload }: CommandParts, id: string, change: UserChange): Promise<User> {
-  const hash = await newHash({ db, passwords }, id, change.password ?? undefined);
-  const event = appendSql('changed', { subject: 'id::text', occurredAt: 'updated_at', data: dataSql('to_json(fields)', eventPayload) }, 5);
+export async function updateUser(parts: CommandParts, id: string, change: UserChange): Promise<User> {
+  const { db, passwords } = parts;
+  const password = change.password ?? undefined;
+  if (password === undefined) return userOf(await write(parts, id, change, {}));
+  // A password that is the present one is no change, and for a user who is not there nothing is hashed.
+  const [present] = await db.query<{ password: string }>('select password from "user" where id = $1', [id]);
+  if (present === undefined) throw userNotFound(id);
+  if (isHash(present.password) && (await passwords.verify(present.password, password))) {
+    const row = await write(parts, id, change, { keptHash: present.password });
+    // Somebody replaced the password meanwhile: it is to be this one again.
+    if (!row.outdated) return userOf(row);
+  }
+  return userOf(await write(parts, id, change, { newHash: await passwords.hash(password) }));
+}
+
+/** With `keptHash`, writes nothing where the user has another by now: the row is then `outdated`. @throws user_not_found */
+async function write(
+  { db, eventPayload }: CommandParts,
+  id: string,
+  { name, surname }: UserChange,
+  { newHash, keptHash }: { newHash?: string; keptHash?: string },
+): Promise<UserRow & { outdated: boolean }> {
+  const event = appendSql('changed', { subject: 'id::text', occurredAt: 'updated_at', data: dataSql('to_json(fields)', eventPayload) }, 6);
   // `old` holds the row's lock and so its latest version, even where this statement had to wait for another writer:
-  // what is compared and what is returned are of the same moment. updated_at never runs back, whatever the clock does.
-  const [row] = await db.query<UserRow>(
+  // what is compared and what is returned are of the same moment. `u` is at first as the statement's snapshot has it, and
+  // must not be compared with. updated_at never runs back, whatever the clock does.
+  const [row] = await db.query<UserRow & { outdated: boolean }>(
     `with old as (
-       select id, name, surname, password, created_at, updated_at from "user" where id = $1 for update
+       select id, name, surname, password, created_at, updated_at, coalesce(password <> $5, false) as outdated
+       from "user" where id = $1 for update
      ), changed as (
        update "user" as u
        set name = coalesce($2, u.name), surname = coalesce($3, u.surname), password = coalesce($4, u.password),
          version = u.version + 1, updated_at = greatest(now(), u.updated_at + interval '1 microsecond')
        from old
-       where u.id = old.id
-         and (u.name, u.surname, u.password) is distinct from
-           (coalesce($2, u.name), coalesce($3, u.surname), coalesce($4, u.password))
+       where u.id = old.id and not old.outdated
+         and (old.name, old.surname, old.password) is distinct from
+           (coalesce($2, old.name), coalesce($3, old.surname), coalesce($4, old.password))
        returning u.id, u.name, u.surname, u.version, u.created_at, u.updated_at, array_remove(array[
          case when u.name <> old.name then 'name' end,
          case when u.surname <> old.surname then 'surname' end,
          case when u.password <> old.password then 'password' end], null) as fields
      ), event as (${event})
-     select ${columnsSql} from changed
+     select ${columnsSql}, false as outdated from changed
      union all
-     select ${columnsSql} from old where not exists (select from changed)`,
-    [id, change.name ?? null, change.surname ?? null, hash ?? null, ...appendValues(types.updated)],
+     select ${columnsSql}, outdated from old where not exists (select from changed)`,
+    [id, name ?? null, surname ?? null, newHash ?? null, keptHash ?? null, ...appendValues(types.updated)],
   );
   if (row === undefined) throw userNotFound(id);
-  return userOf(row);
-}
-
-// A password that is the present one is no change, and for a user who is not there nothing is hashed.
-async function newHash({ db, passwords }: Pick<CommandParts, 'db' | 'passwords'>, id: string, password: string | undefined) {
-  if (password === undefined) return undefined;
-  const [row] = await db.query<{ password: string }>('select password from "user" where id = $1', [id]);
-  if (row === undefined) throw userNotFound(id);
-  if (isHash(row.password) && (await passwords.verify(row.password, password))) return undefined;
-  return passwords.hash(password);
+  return row;
 }
 
 /** @throws user_not_found */
 export async function deleteUser({ db }: CommandParts, id: string): Promise<void> {
   const event = appendSql(
     'deleted',
-    { subject: 'id::text', occurredAt: 'now()', data: `json_build_object('user_id', id, 'version', version)` },
+    { subject: 'id::text', occurredAt: 'deleted_at', data: `json_build_object('user_id', id, 'version', version)` },
     2,
   );
+  // now() is when this statement began, which may be before the last change that it waited for.
   const rows = await db.query(
     `with deleted as (
-       delete from "user" where id = $1 returning id, version + 1 as version
+       delete from "user" where id = $1
+       returning id, version + 1 as version, greatest(now(), updated_at + interval '1 microsecond') as deleted_at
      ), event as (${event})
      select id from deleted`,
     [id, ...appendValues(types.deleted)],

@@ -1,0 +1,169 @@
+// The documents that the service serves of itself, and the page that shows them.
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { after, before, suite, test } from 'node:test';
+import specifications from '@asyncapi/specs';
+import { Validator } from '@seriousme/openapi-schema-validator';
+import { Ajv } from 'ajv';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import addFormats from 'ajv-formats';
+import { parse } from 'yaml';
+import { problems } from '../../src/problem.ts';
+import { type Answer, startService, type TestService } from '../support/service.ts';
+
+type Content = Record<string, { example?: unknown; examples?: Record<string, { value: unknown }> }>;
+type Operation = {
+  operationId: string;
+  summary: string;
+  tags: string[];
+  requestBody?: { content: Content };
+  responses: Record<string, { description: string; headers?: Record<string, object>; content: Content }>;
+};
+type Schemas = Record<string, { properties: Record<string, { examples: unknown[] }> }>;
+type OpenApi = { openapi: string; paths: Record<string, Record<string, Operation>>; components: { schemas: Schemas } };
+
+suite('documentation', () => {
+  let service: TestService;
+  let openApi: OpenApi;
+  before(async () => {
+    service = await startService();
+    openApi = (await service.call('GET', '/schema/openapi.json')).json;
+  });
+  after(() => service[Symbol.asyncDispose]());
+
+  const committed = async (name: string) => JSON.parse(await readFile(new URL(`../../${name}`, import.meta.url), 'utf8'));
+  const operations = () =>
+    Object.entries(openApi.paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, operation]) => ({ name: `${method} ${path}`, path, method, ...operation })),
+    );
+
+  test('/schema/openapi.json is OpenAPI 3.1, and is the committed openapi.json', async () => {
+    const { headers } = await service.call('GET', '/schema/openapi.json');
+    assert.match(headers.get('content-type') ?? '', /^application\/json/);
+    assert.match(openApi.openapi, /^3\.1\./);
+    const validator = new Validator();
+    assert.deepEqual(await validator.validate(structuredClone(openApi)), { valid: true });
+    assert.equal(validator.version, '3.1');
+    assert.deepEqual(openApi, await committed('openapi.json'));
+  });
+
+  test('/schema/openapi.yaml says the same', async () => {
+    const { headers, text } = await service.call('GET', '/schema/openapi.yaml');
+    assert.equal(headers.get('content-type'), 'application/yaml');
+    assert.deepEqual(parse(text), openApi);
+  });
+
+  test('/schema/asyncapi.json is AsyncAPI 3.0, and is the committed asyncapi.json', async () => {
+    const { json } = await service.call('GET', '/schema/asyncapi.json');
+    // The schema brings the meta-schema of JSON Schema with it.
+    const ajv = new Ajv({ strict: false, meta: false, validateSchema: false });
+    addFormats.default(ajv);
+    const isValid = ajv.compile(specifications.schemas['3.0.0'] as object);
+    assert.ok(isValid(json), JSON.stringify(isValid.errors));
+    assert.ok(!isValid({ ...(json as object), operations: { publish: { action: 'shout' } } }), 'the schema does refuse');
+    assert.deepEqual(json, await committed('asyncapi.json'));
+  });
+
+  test('the examples of the events are events', async () => {
+    const { json } = await service.call('GET', '/schema/asyncapi.json');
+    const ajv = new Ajv2020({ strict: false });
+    addFormats.default(ajv);
+    const messages: { name: string; payload: object; examples: { payload: object }[] }[] = Object.values(json.components.messages);
+    assert.deepEqual(messages.map(({ name }) => name).sort(), ['user.created', 'user.deleted', 'user.updated']);
+    for (const { name, payload, examples } of messages) {
+      const isValid = ajv.compile(payload);
+      assert.ok(examples.length > 0);
+      for (const example of examples) assert.ok(isValid(example.payload), `${name}: ${JSON.stringify(isValid.errors)}`);
+    }
+  });
+
+  test('every operation has a name of its own, a summary, a tag, and describes each answer', () => {
+    assert.deepEqual(
+      operations()
+        .map(({ name }) => name)
+        .sort(),
+      [
+        'delete /users/{id}',
+        'get /health',
+        'get /metrics',
+        'get /ready',
+        'get /users/',
+        'get /users/{id}',
+        'post /users/',
+        'put /users/{id}',
+      ],
+    );
+    assert.equal(new Set(operations().map(({ operationId }) => operationId)).size, operations().length);
+    for (const { name, summary, tags, responses } of operations()) {
+      assert.ok(summary.length > 0 && tags.length === 1, name);
+      for (const [status, { description, headers, content }] of Object.entries(responses)) {
+        assert.ok((description.length > 0 && headers?.['x-trace-id'] !== undefined) || name === 'get /metrics', `${name} ${status}`);
+        assert.ok(Object.keys(content).length > 0, `${name} ${status} has a schema`);
+      }
+    }
+  });
+
+  test('every example is what its schema says', () => {
+    const ajv = new Ajv2020({ strict: false });
+    addFormats.default(ajv);
+    ajv.addSchema(openApi, 'openapi');
+    let examples = 0;
+    const pointerOf = (...parts: string[]) =>
+      `openapi#/${parts.map((part) => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/')}`;
+    for (const { path, method, responses } of operations())
+      for (const [status, { content }] of Object.entries(responses))
+        for (const [type, { example, examples: named = {} }] of Object.entries(content)) {
+          const isValid = ajv.getSchema(pointerOf('paths', path, method, 'responses', status, 'content', type, 'schema'));
+          const values = [...(example === undefined ? [] : [example]), ...Object.values(named).map(({ value }) => value)];
+          assert.ok(values.length > 0 || type === 'text/plain', `${method} ${path} ${status} ${type} has an example`);
+          for (const value of values) {
+            examples += 1;
+            assert.ok(isValid?.(value), `${method} ${path} ${status}: ${JSON.stringify(isValid?.errors)}`);
+          }
+        }
+    assert.ok(examples > 50);
+    for (const body of ['NewUser', 'UserChange'])
+      for (const [name, { examples: values }] of Object.entries(openApi.components.schemas[body]?.properties ?? {}))
+        assert.ok(values.length > 0, `${body}.${name} has an example`);
+  });
+
+  test('every body and every success comes in JSON and in MessagePack', () => {
+    const both = ['application/json', 'application/msgpack', 'application/x-msgpack', 'application/vnd.msgpack'];
+    for (const { name, requestBody, responses } of operations()) {
+      if (requestBody !== undefined) assert.deepEqual(Object.keys(requestBody.content), both, name);
+      for (const [status, { content }] of Object.entries(responses))
+        if (status.startsWith('2') && name !== 'get /metrics') assert.deepEqual(Object.keys(content), both, `${name} ${status}`);
+    }
+  });
+
+  test('every problem that is named stands in the table, under its status, and each that comes later says when', () => {
+    for (const { name, responses } of operations())
+      for (const [status, { content, headers }] of Object.entries(responses)) {
+        for (const code of Object.keys(content['application/problem+json']?.examples ?? {}))
+          assert.equal(String(problems[code as keyof typeof problems].status), status, `${name} ${code}`);
+        if (content['application/problem+json'] !== undefined && ['429', '503'].includes(status))
+          assert.ok(headers?.['retry-after'], `${name} ${status}`);
+      }
+  });
+
+  test('/schema and /schema/ are a page that loads only what the service itself serves and its policy allows', async () => {
+    for (const path of ['/schema', '/schema/']) {
+      const { status, headers, text } = await service.call('GET', path);
+      assert.deepEqual([status, headers.get('content-type')], [200, 'text/html; charset=utf-8']);
+      const policy = headers.get('content-security-policy') ?? '';
+      assert.match(policy, /default-src 'none'; script-src 'self'; style-src 'self'/);
+      assert.ok(!policy.includes('unsafe'), policy);
+      assert.ok(!/<script(?![^>]* src=)|<style|\son\w+=|\sstyle=/.test(text), 'nothing stands inline');
+      const loaded = [...text.matchAll(/(?:src|href)="([^"]*)"/g)].map(([, url]) => url ?? '');
+      assert.ok(loaded.length >= 4);
+      for (const url of loaded) {
+        const file: Answer = await service.call('GET', url);
+        assert.equal(file.status, 200, url);
+        const expected = url.endsWith('.js') ? /^text\/javascript/ : url.endsWith('.css') ? /^text\/css/ : /^image\/png/;
+        assert.match(file.headers.get('content-type') ?? '', expected, url);
+        assert.equal(file.headers.get('x-content-type-options'), 'nosniff');
+      }
+    }
+    assert.match((await service.call('GET', '/schema/page.js')).text, /url: '\/schema\/openapi\.json'/);
+  });
+});

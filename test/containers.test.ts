@@ -1,0 +1,245 @@
+// The way into containers: Dockerfile, compose.yaml and setup.sh, as far as they can be held to their word without a Docker engine.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join, matchesGlob } from 'node:path';
+import { suite, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { parse } from 'yaml';
+import { readConfig, Settings } from '../src/config.ts';
+
+type Service = {
+  readonly build?: string;
+  readonly ports?: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly env_file?: string;
+  readonly volumes?: readonly string[];
+  readonly healthcheck?: { readonly test?: readonly string[] };
+  readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
+  readonly read_only?: boolean;
+  readonly cap_drop?: readonly string[];
+  readonly security_opt?: readonly string[];
+  readonly stop_grace_period?: string;
+};
+type Compose = { readonly services: Readonly<Record<string, Service>>; readonly volumes: Readonly<Record<string, null>> };
+// Its declarations are those of an ES module, and it is none.
+type Lint = { run(folder: string, text: string): { readonly line: number; readonly title: string }[] };
+
+const root = fileURLToPath(new URL('../', import.meta.url));
+const read = (path: string) => readFileSync(join(root, path), 'utf8');
+const lint = createRequire(import.meta.url)('dockerfilelint') as Lint;
+const dockerfile = read('Dockerfile');
+const instructions = dockerfile
+  .replaceAll(/^#.*\n/gm, '')
+  .replaceAll(/\\\n\s*/g, '')
+  .split('\n')
+  .filter(Boolean);
+const argumentsOf = (name: string) => instructions.filter((line) => line.startsWith(`${name} `)).map((line) => line.slice(name.length + 1));
+const copied = argumentsOf('COPY')
+  .filter((line) => !line.startsWith('--from='))
+  .flatMap((line) => line.split(' ').slice(0, -1));
+const compose = parse(read('compose.yaml')) as Compose;
+const services = Object.entries(compose.services);
+const { api } = compose.services;
+assert.ok(api);
+
+suite('Dockerfile', () => {
+  test('passes its linter', () => {
+    assert.deepEqual(lint.run(root, dockerfile), []);
+  });
+
+  test('copies what exists, and the build sees that and nothing else', () => {
+    for (const path of copied) assert.ok(existsSync(join(root, path)), path);
+    const [first, ...seen] = read('.dockerignore')
+      .replaceAll(/^#.*\n/gm, '')
+      .trim()
+      .split('\n');
+    assert.equal(first, '*');
+    assert.deepEqual(new Set(seen), new Set(copied.map((path) => `!${path}`)));
+  });
+
+  test('runs a file that it copies, as an unprivileged user, without a shell between the service and its signals', () => {
+    const [program, file = '', ...rest] = JSON.parse(argumentsOf('CMD').at(-1) ?? '') as string[];
+    assert.deepEqual([program, rest], ['node', []]);
+    assert.ok(copied.includes(file.split('/')[0] ?? '') && existsSync(join(root, file)), file);
+    assert.deepEqual(argumentsOf('USER'), ['node']);
+  });
+
+  test('asks a path that the service serves for its health', () => {
+    const [check = ''] = argumentsOf('HEALTHCHECK');
+    const path = check.match(/\}(\/\w+)`/)?.[1] ?? '';
+    const { paths } = JSON.parse(read('openapi.json')) as { paths: Record<string, object> };
+    assert.ok(path in paths, check);
+  });
+
+  test('leaves out every optional dependency: no PostgreSQL server, no second Node', () => {
+    const { optionalDependencies } = JSON.parse(read('package.json')) as { optionalDependencies: Record<string, string> };
+    const removed = argumentsOf('RUN')
+      .flatMap((line) => line.split(/\s+/))
+      .filter((word) => word.startsWith('node_modules/'));
+    for (const name of Object.keys(optionalDependencies)) {
+      const path = `node_modules/${name}`;
+      assert.ok(
+        removed.some((pattern) => matchesGlob(path, pattern) || path.startsWith(`${pattern}/`)),
+        name,
+      );
+    }
+  });
+});
+
+suite('compose.yaml', () => {
+  test('opens its ports to this machine alone', () => {
+    const ports = services.flatMap(([, service]) => service.ports ?? []);
+    assert.ok(ports.length > 0);
+    for (const port of ports) assert.match(port, /^127\.0\.0\.1:/);
+  });
+
+  test('writes no password out, and says where one has to come from', () => {
+    const required = /^\$\{\w+:\?[^}]+\.env[^}]*\}/;
+    const secrets = services.flatMap(([, { environment }]) =>
+      Object.entries(environment).flatMap(([name, value]) => (/PASS/.test(name) ? [value] : (value.match(/(?<=:\/\/\w+:).*/) ?? []))),
+    );
+    assert.equal(secrets.length, 4);
+    for (const secret of secrets) assert.match(secret, required);
+    const example = read('.env.example');
+    for (const name of secrets.map((secret) => secret.match(/\w+/)?.[0])) assert.match(example, new RegExp(`^${name}=$`, 'm'));
+  });
+
+  test('gives the service settings that exist and that it accepts', () => {
+    const environment = Object.fromEntries(
+      Object.entries(api.environment).map(([name, value]) => [name, value.replaceAll(/\$\{(\w+):\?[^}]*\}/g, 'x')]),
+    );
+    for (const name of Object.keys(environment)) assert.ok(name in Settings.properties, name);
+    const { HOST, AUTH, PORT, DATABASE_URL, DATABASE_ADMIN_URL, RABBITMQ_URL } = readConfig(environment);
+    assert.deepEqual([HOST, AUTH, DATABASE_ADMIN_URL], ['0.0.0.0', 'off', undefined]);
+    assert.ok(api.ports?.[0]?.endsWith(`:${PORT}`));
+    for (const url of [DATABASE_URL, RABBITMQ_URL]) assert.ok(new URL(url ?? '').hostname in compose.services, url);
+  });
+
+  test('starts the service when its servers are healthy, and keeps their data in named volumes', () => {
+    const servers = services.filter(([name]) => name !== 'api');
+    assert.deepEqual(api.depends_on, Object.fromEntries(servers.map(([name]) => [name, { condition: 'service_healthy' }])));
+    for (const [name, { healthcheck, volumes }] of servers) {
+      assert.equal(healthcheck?.test?.[0], 'CMD', name);
+      assert.ok(volumes?.[0] !== undefined && (volumes[0].split(':')[0] ?? '') in compose.volumes, name);
+    }
+  });
+
+  test('lets the service write nothing, gain nothing, and take its time to stop', () => {
+    assert.equal(api.read_only, true);
+    assert.deepEqual(api.cap_drop, ['ALL']);
+    assert.deepEqual(api.security_opt, ['no-new-privileges:true']);
+    const shutdownMsMax = Number(
+      read('src/main.ts')
+        .match(/shutdownMsMax = ([\d_]+)/)?.[1]
+        ?.replaceAll('_', ''),
+    );
+    assert.ok(Number.parseInt(api.stop_grace_period ?? '', 10) * 1000 > shutdownMsMax);
+  });
+});
+
+suite('setup.sh', () => {
+  test('ends with one sentence, and before it writes anything, where Docker cannot do its part', () => {
+    using without = new Machine();
+    assert.match(without.refusal(), /^Docker is not installed: .*\.\n$/);
+    using plain = new Machine({ fails: 'compose version' });
+    assert.match(plain.refusal(), /^Docker has no Compose plugin: .*\.\n$/);
+    using old = new Machine({ version: '1.29.2' });
+    assert.match(old.refusal(), /^Docker Compose 1\.29\.2 is too old: .*\.\n$/);
+    using off = new Machine({ fails: 'info' });
+    assert.match(off.refusal(), /^The Docker engine does not answer: .*\.\n$/);
+    for (const machine of [without, plain, old, off]) assert.equal(machine.env, undefined);
+  });
+
+  test('writes .env from the example with two random passwords for its owner alone, brings everything up and says where it is', () => {
+    using machine = new Machine({});
+    const { status, stdout, stderr } = machine.setup();
+    assert.deepEqual([status, stderr], [0, '']);
+    assert.ok(machine.calls.includes('compose up --build --detach --wait'));
+    assert.match(stdout, /http:\/\/127\.0\.0\.1:8000\/schema\n.*http:\/\/127\.0\.0\.1:15672/s);
+    const secrets = machine.env?.match(/(?<=_PASSWORD=).*/g) ?? [];
+    assert.equal(new Set(secrets).size, 2);
+    for (const secret of secrets) {
+      assert.match(secret, /^[0-9a-f]{48}$/);
+      assert.ok(!stdout.includes(secret));
+    }
+    assert.equal(machine.env?.replaceAll(/(?<=_PASSWORD=).*/g, ''), read('.env.example'));
+    assert.equal(statSync(join(machine.folder, '.env')).mode & 0o777, 0o600);
+  });
+
+  test('keeps an .env that is there', () => {
+    using machine = new Machine({});
+    const mine = 'POSTGRES_PASSWORD=mine\n';
+    writeFileSync(join(machine.folder, '.env'), mine);
+    assert.equal(machine.setup().status, 0);
+    assert.equal(machine.env, mine);
+  });
+
+  test('makes no new passwords for the data of an earlier run, which keeps the old ones', () => {
+    using machine = new Machine({ hasData: true });
+    assert.match(machine.refusal(), /^There is no \.env, but there is data of an earlier run: .*\.\n$/);
+    assert.equal(machine.env, undefined);
+  });
+
+  test('says how to find out more when something does not come up', () => {
+    using machine = new Machine({ fails: 'compose up' });
+    assert.match(machine.setup().stderr, /^Rollcall did not come up: .*\.\n$/);
+  });
+});
+
+type Docker = { readonly version?: string; readonly fails?: string; readonly hasData?: boolean };
+
+/** A folder with setup.sh and its example, and a PATH with the tools that every system has and, if asked for, a stand-in for Docker. */
+class Machine implements Disposable {
+  readonly folder = mkdtempSync(join(tmpdir(), 'rollcall-setup-'));
+  readonly #bin = join(this.folder, 'bin');
+
+  constructor(docker?: Docker) {
+    mkdirSync(this.#bin);
+    for (const file of ['setup.sh', '.env.example']) copyFileSync(join(root, file), join(this.folder, file));
+    for (const tool of ['sh', 'dirname', 'od', 'tr', 'grep', 'mv', 'cat']) {
+      const place = ['/bin', '/usr/bin'].map((dir) => join(dir, tool)).find(existsSync);
+      assert.ok(place, tool);
+      symlinkSync(place, join(this.#bin, tool));
+    }
+    if (docker) writeFileSync(join(this.#bin, 'docker'), standIn(this.folder, docker), { mode: 0o755 });
+  }
+
+  setup(): { status: number | null; stdout: string; stderr: string } {
+    return spawnSync(join(this.folder, 'setup.sh'), { cwd: '/', env: { PATH: this.#bin }, encoding: 'utf8' });
+  }
+
+  refusal(): string {
+    const { status, stdout, stderr } = this.setup();
+    assert.deepEqual([status, stdout], [1, '']);
+    return stderr;
+  }
+
+  get calls(): string[] {
+    return readFileSync(join(this.folder, 'calls'), 'utf8').split('\n');
+  }
+
+  get env(): string | undefined {
+    const path = join(this.folder, '.env');
+    return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.folder, { recursive: true });
+  }
+}
+
+function standIn(folder: string, { version = '2.40.3', fails = 'nothing', hasData = false }: Docker): string {
+  return `#!/bin/sh
+echo "$*" >>'${folder}/calls'
+case "$*" in
+'${fails}'*) exit 1 ;;
+'compose version'*) echo '${version}' ;;
+'volume inspect'*) exit ${hasData ? 0 : 1} ;;
+'compose port api 8000') echo 127.0.0.1:8000 ;;
+'compose port rabbitmq 15672') echo 127.0.0.1:15672 ;;
+esac
+`;
+}

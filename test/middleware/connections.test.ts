@@ -1,0 +1,273 @@
+// What is not a request, comes too slowly, or breaks off: answered where it can be, and closed in time.
+import assert from 'node:assert/strict';
+import { after, before, suite, test } from 'node:test';
+import { startService, type TestService } from '../support/service.ts';
+import { type Connection, connect, type RawAnswer, send } from '../support/socket.ts';
+
+const post = 'POST /users/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n';
+const newUser = JSON.stringify({ name: 'John', surname: 'Doe', password: 'correct horse' });
+
+function assertProblem({ status, headers, json }: RawAnswer, expected: { status: number; code: string; path?: string }): void {
+  assert.deepEqual([status, json.status, json.status_code, json.code], [expected.status, expected.status, expected.status, expected.code]);
+  assert.match(headers.get('content-type') ?? '', /^application\/problem\+json/);
+  assert.deepEqual(Object.keys(json), ['type', 'title', 'status', 'detail', 'instance', 'code', 'trace_id', 'status_code', 'extra']);
+  assert.equal(json.instance, expected.path ?? '');
+  assert.equal(headers.get('x-trace-id'), json.trace_id);
+  assert.equal(headers.get('x-content-type-options'), 'nosniff');
+  assert.match(headers.get('content-security-policy') ?? '', /default-src 'none'/);
+}
+
+function talk(connection: Connection, text: string): Disposable {
+  const timer = setInterval(() => connection.write(text), 20);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+suite('connections', () => {
+  let service: TestService;
+  before(async () => {
+    service = await startService();
+  });
+  after(() => service[Symbol.asyncDispose]());
+
+  test('what is not HTTP/1.1 is a 400 problem, and the connection is closed', async () => {
+    const garbage = [
+      'HELLO\r\n\r\n',
+      'GET / HTTP/3.0\r\nHost: x\r\n\r\n',
+      'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
+      'GET /a b HTTP/1.1\r\nHost: x\r\n\r\n',
+      'FETCH /users/ HTTP/1.1\r\nHost: x\r\n\r\n',
+      'get /users/ HTTP/1.1\r\nHost: x\r\n\r\n',
+      'GET /users/ HTTP/1.1\nHost: x\n\n',
+      'GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n',
+      'GET / HTTP/1.1\r\nHost: x\r\nX: a\r\n folded\r\n\r\n',
+      Buffer.from('GET /\xe9 HTTP/1.1\r\nHost: x\r\n\r\n', 'latin1'),
+      `${post}Content-Length: abc\r\n\r\n{}`,
+      `${post}Content-Length: -1\r\n\r\n{}`,
+      `${post}Content-Length: 99999999999999999999999\r\n\r\n{}`,
+      `${post}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}`,
+      `${post}Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n`,
+    ];
+    for (const request of garbage) {
+      using connection = await connect(service.url);
+      connection.write(request);
+      const answer = await connection.answer();
+      assertProblem(answer, { status: 400, code: 'malformed_request' });
+      assert.equal(answer.headers.get('connection'), 'close');
+      await connection.ended;
+    }
+  });
+
+  test('headers over 16 KiB, the target among them, are a 431 problem, which also reaches a caller who still sends', async () => {
+    for (const request of [
+      `GET / HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(17_000)}\r\n\r\n`,
+      `GET /${'a'.repeat(17_000)} HTTP/1.1\r\nHost: x\r\n\r\n`,
+      `GET / HTTP/1.1\r\nHost: x\r\n${'X: a\r\n'.repeat(4000)}\r\n`,
+      `GET / HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(5_000_000)}\r\n\r\n`,
+    ])
+      assertProblem(await send(service.url, request), { status: 431, code: 'headers_too_large' });
+  });
+
+  test('a caller who was refused and goes on is cut off', async () => {
+    using connection = await connect(service.url);
+    connection.write('HELLO\r\n\r\n');
+    await connection.answer();
+    using _talk = talk(connection, 'more');
+    await connection.closed;
+  });
+
+  test('chunks that are none are a 400 problem under the trace id of their request, of which nothing is done', async () => {
+    const { total } = (await service.call('GET', '/users/')).json;
+    using connection = await connect(service.url);
+    connection.write(`${post}X-Request-Id: chunks\r\nTransfer-Encoding: chunked\r\n\r\n`);
+    await service.line(({ trace_id }) => trace_id === 'chunks');
+    connection.write(`ZZ\r\n${newUser}\r\n0\r\n\r\n`);
+    const answer = await connection.answer();
+    assertProblem(answer, { status: 400, code: 'malformed_request', path: '/users/' });
+    assert.equal(answer.json.trace_id, 'chunks');
+    await connection.ended;
+    const { status } = await service.line(({ event, trace_id }) => trace_id === 'chunks' && event === 'Request completed');
+    assert.equal(status, 400);
+    assert.equal((await service.call('GET', '/users/')).json.total, total);
+  });
+
+  test('a Transfer-Encoding that does not end in chunked is a 400 problem', async () => {
+    assertProblem(await send(service.url, `${post}Transfer-Encoding: gzip\r\n\r\n{}`), {
+      status: 400,
+      code: 'malformed_request',
+      path: '/users/',
+    });
+  });
+
+  test('a body that ends before its Content-Length is a 400 problem, of which nothing is done', async () => {
+    using connection = await connect(service.url);
+    connection.write(`${post}Content-Length: ${newUser.length + 1}\r\n\r\n${newUser}`);
+    connection.end();
+    assertProblem(await connection.answer(), { status: 400, code: 'malformed_request', path: '/users/' });
+    await connection.closed;
+  });
+
+  test('requests sent without waiting are answered one by one, in order', async () => {
+    using connection = await connect(service.url);
+    connection.write(
+      'GET /users/ HTTP/1.1\r\nHost: x\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: x\r\n\r\nHEAD /health HTTP/1.1\r\nHost: x\r\n\r\n',
+    );
+    connection.write(`${post}Content-Length: ${newUser.length}\r\n\r\n${newUser}GET /ready HTTP/1.1\r\nHost: x\r\n\r\n`);
+    const statuses = [];
+    for (const method of ['GET', 'GET', 'HEAD', 'POST', 'GET']) statuses.push((await connection.answer(method)).status);
+    assert.deepEqual(statuses, [200, 404, 200, 201, 200]);
+  });
+
+  test('garbage behind a request leaves that request its answer', async () => {
+    using connection = await connect(service.url);
+    connection.write(`${post}Content-Length: ${newUser.length}\r\n\r\n${newUser}HELLO\r\n\r\n`);
+    assert.equal((await connection.answer()).status, 201);
+    assertProblem(await connection.answer(), { status: 400, code: 'malformed_request' });
+    await connection.ended;
+  });
+
+  test('a body over 1 MiB is a 413 problem, which also reaches a caller who sends all of it', async () => {
+    const body = 'a'.repeat(16 * 1024 * 1024);
+    for (const request of [
+      `${post}Content-Length: ${body.length}\r\n\r\n${body}`,
+      `${post}Transfer-Encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`,
+    ]) {
+      using connection = await connect(service.url);
+      connection.write(`${request}GET /health HTTP/1.1\r\nHost: x\r\n\r\n`);
+      assertProblem(await connection.answer(), { status: 413, code: 'body_too_large', path: '/users/' });
+      assert.equal((await connection.answer()).status, 200, 'the connection goes on after it');
+    }
+  });
+
+  test('the Host header is there, once, and names a host', async () => {
+    for (const headers of [
+      '',
+      'Host: a\r\nHost: a\r\n',
+      'Host: a\r\nhOsT: b\r\n',
+      'Host: a b\r\n',
+      'Host: a/b\r\n',
+      'Host: user@a\r\n',
+      'Host: a:b\r\n',
+    ])
+      assertProblem(await send(service.url, `GET /health HTTP/1.1\r\n${headers}\r\n`), {
+        status: 400,
+        code: 'malformed_request',
+        path: '/health',
+      });
+    for (const host of ['a', 'a.example:8000', '127.0.0.1', '[::1]:8000', ''])
+      assert.equal((await send(service.url, `GET /health HTTP/1.1\r\nHost: ${host}\r\n\r\n`)).status, 200, host);
+    assert.equal((await send(service.url, 'GET /health HTTP/1.0\r\n\r\n')).status, 200);
+  });
+
+  test('Expect: 100-continue is told to go on, any other expectation is a 417 problem', async () => {
+    using connection = await connect(service.url);
+    connection.write(`${post}Expect: 100-continue\r\nContent-Length: ${newUser.length}\r\n\r\n`);
+    assert.equal((await connection.answer()).status, 100);
+    connection.write(newUser);
+    assert.equal((await connection.answer()).status, 201);
+    assertProblem(await send(service.url, `${post}Expect: more\r\nContent-Length: 2\r\n\r\n{}`), {
+      status: 417,
+      code: 'expectation_failed',
+      path: '/users/',
+    });
+  });
+
+  test('a target in absolute form is the path in it', async () => {
+    for (const [target, path] of [
+      ['http://a.example/nowhere?x=1', '/nowhere'],
+      ['https://user:pw@a.example:8000/nowhere', '/nowhere'],
+      ['http://a.example', '/'],
+      ['http://a.example?x=1', '/'],
+    ] as const)
+      assertProblem(await send(service.url, `GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`), { status: 404, code: 'not_found', path });
+    assert.equal((await send(service.url, 'GET http://a.example/users/?page=2 HTTP/1.1\r\nHost: x\r\n\r\n')).json.page, 2);
+  });
+
+  test('a path that cannot be decoded is a 400 problem, known or not', async () => {
+    for (const path of ['/users/%', '/users/%zz', '/users/%ff', '/nowhere/%c3%28', '/%e2%82', '/%ed%a0%80'])
+      assertProblem(await send(service.url, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`), {
+        status: 400,
+        code: 'malformed_request',
+        path: path.replaceAll('%', '%25'),
+      });
+  });
+
+  test('an Upgrade that is not offered here is not taken', async () => {
+    const { status } = await send(service.url, 'GET /health HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n');
+    assert.equal(status, 200);
+  });
+});
+
+suite('slow connections', () => {
+  let service: TestService;
+  before(async () => {
+    service = await startService({ HTTP_HEADERS_TIMEOUT_MS: '100', HTTP_REQUEST_TIMEOUT_MS: '300', HTTP_KEEP_ALIVE_TIMEOUT_MS: '1500' });
+  });
+  after(() => service[Symbol.asyncDispose]());
+
+  test('headers that do not end in time are a 408 problem, and the connection is closed, whatever still comes', async () => {
+    using connection = await connect(service.url);
+    connection.write('GET /health HTTP/1.1\r\nHost: x\r\n');
+    using _talk = talk(connection, 'X: y\r\n');
+    assertProblem(await connection.answer(), { status: 408, code: 'request_timeout' });
+    await connection.closed;
+  });
+
+  test('a body that does not end in time is a 408 problem under the trace id of its request, and the connection is closed', async () => {
+    using connection = await connect(service.url);
+    connection.write(`${post}X-Request-Id: slow\r\nContent-Length: 100000\r\n\r\n`);
+    using _talk = talk(connection, '{');
+    const answer = await connection.answer();
+    assertProblem(answer, { status: 408, code: 'request_timeout', path: '/users/' });
+    assert.equal(answer.json.trace_id, 'slow');
+    await connection.closed;
+    await service.line(({ event, trace_id }) => trace_id === 'slow' && event === 'Request completed');
+    const lines = service.lines.filter(({ trace_id }) => trace_id === 'slow');
+    assert.deepEqual(
+      lines.map(({ event, level, status }) => [event, level, status]),
+      [
+        ['Request started', 'info', undefined],
+        ['Request completed', 'info', 408],
+      ],
+    );
+  });
+
+  test('a body that nobody waits for any more does not keep its connection open', async () => {
+    for (const path of ['/nowhere', '/health']) {
+      using connection = await connect(service.url);
+      connection.write(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n`);
+      assert.ok([404, 405].includes((await connection.answer()).status));
+      using _talk = talk(connection, '{');
+      await connection.closed;
+    }
+  });
+
+  test('an idle connection is closed, one that reads no answers too', async () => {
+    using idle = await connect(service.url);
+    idle.write('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
+    await idle.answer();
+    using deaf = await connect(service.url);
+    deaf.pause();
+    deaf.write('GET /schema/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\nX-Request-Id: deaf\r\n\r\n'.repeat(50));
+    await Promise.all([idle.ended, service.line(({ event, trace_id }) => trace_id === 'deaf' && event === 'Request aborted')]);
+  });
+});
+
+test('more than HTTP_CONNECTIONS_MAX connections are closed as they come, and the others are served', async () => {
+  await using service = await startService({ HTTP_CONNECTIONS_MAX: '2' });
+  const request = 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n';
+  using first = await connect(service.url);
+  using second = await connect(service.url);
+  for (const connection of [first, second]) {
+    connection.write(request);
+    assert.equal((await connection.answer()).status, 200);
+  }
+  using third = await connect(service.url);
+  await third.ended;
+  second.end();
+  await second.closed;
+  using fourth = await connect(service.url);
+  for (const connection of [first, fourth]) {
+    connection.write(request);
+    assert.equal((await connection.answer()).status, 200);
+  }
+});
