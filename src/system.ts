@@ -12,7 +12,7 @@ import type { Broker } from './events/broker.ts';
 import { createConsumer } from './events/consumer.ts';
 import { createInProcessBroker } from './events/in-process.ts';
 import * as inbox from './events/inbox.ts';
-import * as outbox from './events/outbox.ts';
+import { measureBacklog } from './events/publishing.ts';
 import { createRabbitBroker } from './events/rabbitmq.ts';
 import { startRelay } from './events/relay.ts';
 import { createEventCheck } from './events/schemas.ts';
@@ -85,7 +85,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
     starting.use(startLoop(() => pruneInbox(eventsPool)));
   }
   const publisher = runs('relay') ? starting.use(broker.startPublisher()) : undefined;
-  const relay = publisher && starting.use(startRelay({ pool: eventsPool, publisher, faultOf, metrics, log }));
+  const relay = publisher && starting.use(startRelay({ pool: eventsPool, publisher, faultOf, onLogged: () => {}, metrics, log }));
   const passwords = starting.use(startPasswords(options.passwordCost));
 
   const brokerState = () => {
@@ -96,7 +96,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   metrics.watch({
     pool: () => ({ total: pool.size, idle: pool.idle, waiting: pool.waiting }),
     passwordsWaiting: () => passwords.waiting,
-    outbox: () => outbox.measure(pool),
+    backlog: () => measureBacklog(pool),
     brokerConnected: () => publisher?.ready === true,
   });
 
