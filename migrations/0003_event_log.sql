@@ -23,9 +23,9 @@ create table event_default partition of event default;
 create table event_state (
   only_row boolean primary key default true check (only_row),
   logged_position bigint not null default 0,
-  logged_at timestamptz not null default '-infinity',
+  logged_at timestamptz not null default 'epoch',
   published_position bigint not null default 0,
-  published_at timestamptz not null default '-infinity',
+  published_at timestamptz not null default 'epoch',
   -- The last position that expired.
   expired_position bigint not null default 0
 );

@@ -41,6 +41,12 @@ export const Settings = Type.Object({
     default: 'full',
     description: '`full` puts the user into events, `id` only its id and version.',
   }),
+  EVENT_RETENTION_DAYS: Type.Integer({
+    minimum: 1,
+    maximum: 3650,
+    default: 30,
+    description: 'Days for which `GET /events/` reaches back. Events that are not published yet are kept longer.',
+  }),
   HOST: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address to listen on. Anything but loopback needs `AUTH=off`.' }),
   PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 8000, description: 'Port to listen on; 0 takes a free one.' }),
   AUTH: Type.Optional(

@@ -51,8 +51,8 @@ export async function sequence(tx: Tx, limit: number): Promise<number> {
 
 type EventRow = Event & { position: string; logged_at: string; subject: string; traceparent: string };
 
-/** Columns of a row that `toLogged` reads. `logged_at` keeps its microseconds as text. */
-export const columnsSql = `event.position, event.logged_at::text as logged_at, event.subject, event.traceparent, event.event_id,
+/** Columns of a row that `toLogged` reads. */
+export const columnsSql = `event.position, ${timestampSql('event.logged_at')} as logged_at, event.subject, event.traceparent, event.event_id,
   event.event_type, event.trace_id, event.data, ${timestampSql('event.occurred_at')} as occurred_at`;
 
 export function toLogged<Row extends EventRow>({ position, logged_at, subject, traceparent, ...row }: Row): LoggedEvent {
@@ -62,7 +62,10 @@ export function toLogged<Row extends EventRow>({ position, logged_at, subject, t
 
 export type Filter = { readonly subject?: string | undefined; readonly types?: readonly string[] | undefined };
 
-/** The next events after a cursor, in order. */
+/** How many positions one reading looks at, so that a filter that lets little through costs no more than one that lets all. */
+export const positionsMax = 20_000;
+
+/** The next events after a cursor, in order: up to `limit` of those that the filter lets through, among the next `positionsMax`. */
 export async function readAfter(
   db: Db,
   { position, loggedAt }: Cursor,
@@ -70,7 +73,7 @@ export async function readAfter(
   { subject, types }: Filter = {},
 ): Promise<LoggedEvent[]> {
   const values: unknown[] = [position, loggedAt, limit];
-  const conditions = ['position > $1', 'logged_at >= $2'];
+  const conditions = ['position > $1', `position <= $1::bigint + ${positionsMax}`, 'logged_at >= $2'];
   if (subject !== undefined) conditions.push(`subject = $${values.push(subject)}`);
   if (types !== undefined) conditions.push(`event_type = any($${values.push(types)})`);
   const rows = await db.query<EventRow>(
@@ -85,7 +88,7 @@ export type Bounds = { readonly end: Cursor; readonly expiredPosition: string };
 /** Where the log ends, and up to where it has expired. */
 export async function readBounds(db: Db): Promise<Bounds> {
   const [row] = await db.query<{ position: string; logged_at: string; expired: string }>(
-    'select logged_position as position, logged_at::text, expired_position as expired from event_state',
+    `select logged_position as position, ${timestampSql('logged_at')} as logged_at, expired_position as expired from event_state`,
   );
   if (row === undefined) throw new Error('event_state has lost its row');
   return { end: { position: row.position, loggedAt: row.logged_at }, expiredPosition: row.expired };

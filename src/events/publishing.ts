@@ -1,6 +1,7 @@
 // How far the log has been published, and the events that came back from the broker.
 import type { Db, Tx } from '../db/client.ts';
 import { columnsSql, type LoggedEvent, readAfter, toLogged } from './log.ts';
+import { timestampSql } from './outbox.ts';
 
 /** An event to publish, with how often it was tried before. */
 export type Due = LoggedEvent & { readonly attempts: number };
@@ -34,7 +35,8 @@ export async function dueRetries(tx: Tx, limit: number): Promise<Due[]> {
 /** The next events of the log that were never tried, and which of their subjects have an event that waits for a retry. */
 export async function nextUnpublished(tx: Tx, limit: number): Promise<{ events: Due[]; waiting: ReadonlySet<string> }> {
   const [state] = await tx.query<{ position: string; at: string }>(
-    'select published_position as position, published_at::text as at from event_state where published_position < logged_position',
+    `select published_position as position, ${timestampSql('published_at')} as at
+     from event_state where published_position < logged_position`,
   );
   if (state === undefined) return { events: [], waiting: new Set() };
   const events = (await readAfter(tx, { position: state.position, loggedAt: state.at }, limit)).map((event) => ({ ...event, attempts: 0 }));

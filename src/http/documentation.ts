@@ -1,11 +1,36 @@
 // The documents that describe the service, made from the schemas of its routes and events, and the page that shows them.
+import { readFile } from 'node:fs/promises';
 import swagger from '@fastify/swagger';
-import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
 
-// Everything the page needs comes from here; it runs no inline script. Swagger UI sets style attributes.
+// Everything the page needs comes from here, and nothing stands inline; Swagger UI draws its icons from data: URLs.
 const pagePolicy =
-  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const page = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Rollcall</title>
+<link rel="stylesheet" href="/schema/swagger-ui.css">
+<link rel="stylesheet" href="/schema/index.css">
+<link rel="icon" href="/schema/favicon-32x32.png">
+</head>
+<body>
+<div id="page"></div>
+<script src="/schema/swagger-ui-bundle.js"></script>
+<script src="/schema/page.js"></script>
+</body>
+</html>
+`;
+const pageScript = `SwaggerUIBundle({
+  dom_id: '#page',
+  url: '/schema/openapi.json',
+  defaultModelsExpandDepth: 0,
+  tryItOutEnabled: true,
+  validatorUrl: null,
+});
+`;
 
 /** Call it before any route is added. */
 export async function addOpenApi(app: FastifyInstance, version: string): Promise<void> {
@@ -24,6 +49,7 @@ export async function addOpenApi(app: FastifyInstance, version: string): Promise
       servers: [{ url: '/' }],
       tags: [
         { name: 'users', description: 'The users.' },
+        { name: 'events', description: 'The changes of the users, to catch up with.' },
         { name: 'health', description: 'Whether the service lives, is ready, and how it does.' },
       ],
     },
@@ -34,25 +60,30 @@ export async function addOpenApi(app: FastifyInstance, version: string): Promise
 export async function addDocumentation(app: FastifyInstance, asyncApi: object): Promise<void> {
   const asyncApiText = JSON.stringify(asyncApi);
   let openApiText: string | undefined;
-  const hidden = { schema: { hide: true }, config: { access: 'anyone' } } as const;
-
-  app.get('/schema/openapi.json', hidden, (_request, reply) => {
+  serve(app, '/schema/openapi.json', 'application/json; charset=utf-8', () => {
     openApiText ??= JSON.stringify(app.swagger());
-    return reply.type('application/json; charset=utf-8').send(openApiText);
+    return openApiText;
   });
-  app.get('/schema/openapi.yaml', hidden, (_request, reply) =>
-    reply.type('application/yaml; charset=utf-8').send(app.swagger({ yaml: true })),
-  );
-  app.get('/schema/asyncapi.json', hidden, (_request, reply) => reply.type('application/json; charset=utf-8').send(asyncApiText));
+  serve(app, '/schema/openapi.yaml', 'application/yaml', () => app.swagger({ yaml: true }));
+  serve(app, '/schema/asyncapi.json', 'application/json; charset=utf-8', () => asyncApiText);
 
-  await app.register(async (page) => {
-    page.addHook('onRoute', (route) => {
-      route.config = { ...route.config, access: 'anyone' };
-    });
-    await page.register(swaggerUi, {
-      routePrefix: '/schema',
-      staticCSP: pagePolicy,
-      uiConfig: { url: '/schema/openapi.json', docExpansion: 'list', defaultModelsExpandDepth: 0, tryItOutEnabled: true },
-    });
-  });
+  const ofPage = { 'content-security-policy': pagePolicy };
+  serve(app, '/schema', 'text/html; charset=utf-8', () => page, ofPage);
+  serve(app, '/schema/page.js', 'text/javascript; charset=utf-8', () => pageScript);
+  // Only the files are taken from the package: its plugin adds other paths, and answers 500 to a Range that is none.
+  const files = {
+    'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
+    'swagger-ui.css': 'text/css; charset=utf-8',
+    'index.css': 'text/css; charset=utf-8',
+    'favicon-32x32.png': 'image/png',
+  };
+  for (const [name, type] of Object.entries(files)) {
+    const content = await readFile(new URL(import.meta.resolve(`@fastify/swagger-ui/static/${name}`)));
+    serve(app, `/schema/${name}`, type, () => content, { 'cache-control': 'public, max-age=3600' });
+  }
+}
+
+function serve(app: FastifyInstance, path: string, type: string, read: () => string | Buffer, headers: Record<string, string> = {}): void {
+  const options = { schema: { hide: true }, config: { access: 'anyone' } } as const;
+  app.get(path, options, async (_request, reply) => reply.headers({ ...headers, 'content-type': type }).send(read()));
 }
