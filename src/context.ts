@@ -28,18 +28,19 @@ const traceparentPattern = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})
 export function createContext(requestId: string | undefined, traceparent: string | undefined): Context {
   const parent = traceparent === undefined ? undefined : readTraceparent(traceparent);
   const traceId = requestId !== undefined && requestIdPattern.test(requestId) ? requestId : (parent?.traceId ?? randomUUID());
-  return { traceId, traceparent: formatTraceparent(parent?.traceId ?? hexTraceId(traceId), parent?.flags ?? '01') };
+  return { traceId, traceparent: formatTraceparent(parent?.traceId ?? hexTraceId(traceId), parent?.sampled ?? true) };
 }
 
-function readTraceparent(value: string): { traceId: string; flags: string } | undefined {
+function readTraceparent(value: string): { traceId: string; sampled: boolean } | undefined {
   const [, traceId, flags, rest] = traceparentPattern.exec(value) ?? [];
   // Version 00 has exactly four fields; only a later version may carry more.
   if (traceId === undefined || flags === undefined || (rest !== undefined && value.startsWith('00'))) return undefined;
-  return { traceId, flags };
+  return { traceId, sampled: (Number.parseInt(flags, 16) & 1) === 1 };
 }
 
-function formatTraceparent(traceId: string, flags: string): string {
-  return `00-${traceId}-${randomBytes(8).toString('hex')}-${flags}`;
+// Of the flags only the lowest bit is handed on: version 00 has no other (section 3.2.2.5).
+function formatTraceparent(traceId: string, sampled: boolean): string {
+  return `00-${traceId}-${randomBytes(8).toString('hex')}-${sampled ? '01' : '00'}`;
 }
 
 // A trace id of W3C is 16 bytes: a UUID is that already, any other id is hashed to it, so that one id gives one trace.

@@ -16,8 +16,7 @@ export function addAccess(app: FastifyInstance): void {
     routes.push(route);
   });
   app.addHook('onReady', async () => {
-    // OPTIONS tells what a path can do, not what it holds.
-    const silent = routes.filter(({ method, config }) => method !== 'OPTIONS' && config?.access === undefined);
+    const silent = routes.filter(({ config }) => config?.access === undefined);
     if (silent.length > 0) {
       throw new Error(`Routes that do not say who may call them: ${silent.map(({ method, url }) => `${method} ${url}`).join(', ')}`);
     }

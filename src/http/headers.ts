@@ -8,6 +8,7 @@ export const fixedHeaders = {
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
   'referrer-policy': 'no-referrer',
+  vary: 'accept',
   'x-content-type-options': 'nosniff',
   'x-frame-options': 'DENY',
 } as const;
@@ -35,7 +36,10 @@ export function addCors(app: FastifyInstance, origins: readonly string[]): void 
           .header('access-control-allow-headers', 'content-type, x-request-id, traceparent')
           .header('access-control-max-age', '600');
       } else {
-        reply.header('access-control-expose-headers', 'x-trace-id, location, allow, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset');
+        reply.header(
+          'access-control-expose-headers',
+          'x-trace-id, location, allow, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset',
+        );
       }
     }
     done();

@@ -1,15 +1,17 @@
-// For each path that exists: OPTIONS tells its methods, and any other method is refused with the list of them (RFC 9110,
-// sections 9.3.7 and 15.5.6).
+// For each path: OPTIONS tells its methods, and any other method is refused with the list of them (RFC 9110, sections 9.3.7
+// and 15.5.6). A path that does not exist is refused for that alone.
 import { METHODS } from 'node:http';
 import type { FastifyInstance, HTTPMethods } from 'fastify';
 import { Problem } from '../problem.ts';
-import { pathOf } from './trace.ts';
+import { nothingAt, pathOf } from './target.ts';
 
 /** Call it before any route is added. @returns what to call once all are */
 export function addMethods(app: FastifyInstance): () => void {
   // CONNECT never gets here: Node closes the connection.
   const all = METHODS.filter((method) => method !== 'CONNECT');
   for (const method of all.filter((name) => !app.supportedMethods.includes(name))) app.addHttpMethod(method, { hasBody: true });
+  // A body has no meaning to them, and so no type that could be wrong.
+  for (const method of ['DELETE', 'OPTIONS']) app.addHttpMethod(method, { hasBody: false, overrideExisting: true });
 
   const byPath = new Map<string, Set<string>>();
   app.addHook('onRoute', ({ url, method }) => {
@@ -18,18 +20,23 @@ export function addMethods(app: FastifyInstance): () => void {
     byPath.set(url, methods);
   });
 
+  // Before the body is read: the answers do not depend on it.
+  app.addHook('onRequest', (request, reply, done) => {
+    if (!request.is404) return done();
+    if (request.method !== 'OPTIONS' || request.url !== '*') throw nothingAt(request.url);
+    const allow = [...new Set([...byPath.values()].flatMap((methods) => [...methods]))].sort().join(', ');
+    reply.header('allow', allow).code(204).send();
+  });
+
   return () => {
     // A copy: the routes added here are seen by the hook too.
     for (const [url, known] of [...byPath]) {
-      if (url === '*') continue;
       const allow = [...known, 'OPTIONS'].sort().join(', ');
-      app.options(url, { schema: { hide: true } }, (_request, reply) => reply.header('allow', allow).code(204).send());
+      const hidden = { url, schema: { hide: true }, config: { access: 'anyone' } } as const;
+      app.route({ ...hidden, method: 'OPTIONS', handler: (_request, reply) => reply.header('allow', allow).code(204).send() });
       app.route({
+        ...hidden,
         method: all.filter((method) => method !== 'OPTIONS' && !known.has(method)) as HTTPMethods[],
-        url,
-        schema: { hide: true },
-        config: { access: 'anyone' },
-        // Before the body is read: the answer does not depend on it.
         onRequest: async (request) => {
           throw new Problem('method_not_allowed', `${request.method} is not allowed for ${pathOf(request.url)}`, { headers: { allow } });
         },

@@ -1,9 +1,10 @@
 // JSON and MessagePack, in and out. What goes out as MessagePack is packed from the JSON that the response schema has
 // already filtered, so no field can show in one that does not show in the other.
-import { decode, ExtensionCodec, encode } from '@msgpack/msgpack';
-import type { FastifyInstance, FastifyReply } from 'fastify';
-import Negotiator from 'negotiator';
+import { isUtf8 } from 'node:buffer';
+import { encode } from '@msgpack/msgpack';
+import type { FastifyInstance } from 'fastify';
 import { Problem } from '../problem.ts';
+import { unpack } from './msgpack.ts';
 
 const json = 'application/json';
 // The registered name (IANA, 2024) is application/vnd.msgpack; the other two came before it and are what clients send.
@@ -17,46 +18,27 @@ export function addNegotiation(app: FastifyInstance): void {
   app.addContentTypeParser(json, { parseAs: 'buffer' }, (request, bytes: Buffer, done) => {
     refuseEncoded(request.headers['content-encoding']);
     if (bytes.length === 0) return done(null, undefined);
-    let text: string;
-    try {
-      text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    } catch (cause) {
-      return done(new Problem('malformed_body', 'The body is not valid UTF-8.', { cause }));
-    }
-    parseJson(request, text, (cause, value) => {
-      done(cause === null ? null : new Problem('malformed_body', 'The body is not valid JSON.', { cause }), value);
+    if (!isUtf8(bytes)) throw new Problem('malformed_body', 'The body is not valid UTF-8.');
+    parseJson(request, bytes.toString(), (cause, value) => {
+      if (cause === null) done(null, value);
+      else done(new Problem('malformed_body', 'The body is not valid JSON, or has a key such as __proto__.', { cause }));
     });
   });
   app.addContentTypeParser(msgpackTypes, { parseAs: 'buffer' }, (request, bytes: Buffer, done) => {
     refuseEncoded(request.headers['content-encoding']);
-    if (bytes.length === 0) return done(null, undefined);
-    try {
-      done(null, unpack(bytes));
-    } catch (cause) {
-      done(new Problem('malformed_body', 'The body is not valid MessagePack.', { cause }));
-    }
+    done(null, bytes.length === 0 ? undefined : unpack(bytes));
   });
 
-  app.addHook('onSend', (request, reply, payload, done) => {
-    const { accept } = request.headers;
-    if (accept?.includes('msgpack') && isJson(reply) && typeof payload === 'string') {
-      const type = new Negotiator(request).mediaType(mediaTypes);
-      if (type !== undefined && type !== json) {
-        reply.type(type).removeHeader('content-length');
+  app.addHook('onSend', ({ headers: { accept } }, reply, payload, done) => {
+    if (accept !== undefined && typeof payload === 'string' && String(reply.getHeader('content-type')).startsWith(json)) {
+      const type = preferredType(accept);
+      if (type !== json) {
+        reply.type(type);
         return done(null, pack(payload));
       }
     }
     done(null, payload);
   });
-  app.addHook('onRequest', (_request, reply, done) => {
-    // What is told of a person is not for a cache on the way.
-    reply.header('vary', 'accept').header('cache-control', 'no-store');
-    done();
-  });
-}
-
-function isJson(reply: FastifyReply): boolean {
-  return String(reply.getHeader('content-type')).startsWith(json);
 }
 
 function refuseEncoded(encoding: string | undefined): void {
@@ -66,25 +48,22 @@ function refuseEncoded(encoding: string | undefined): void {
   });
 }
 
-// What JSON cannot say is refused: dates and other extensions, and keys that are not text. The decoder itself refuses
-// __proto__, and a length that the body does not have.
-const noExtensions = new ExtensionCodec();
-noExtensions.decode = () => {
-  throw new Error('extension types are not read here');
-};
-
-function unpack(bytes: Buffer): unknown {
-  return decode(bytes, {
-    extensionCodec: noExtensions,
-    maxStrLength: bytes.length,
-    maxBinLength: bytes.length,
-    maxArrayLength: bytes.length,
-    maxMapLength: bytes.length,
-    mapKeyConverter: (key) => {
-      if (typeof key !== 'string' || key === 'constructor') throw new Error('keys must be text');
-      return key;
-    },
-  });
+/**
+ * The media type with the highest q (RFC 9110, section 12.5.1); of several, one that is named before one that a wildcard takes in,
+ * then JSON. JSON also where nothing that is served here is wanted: an answer is of more use than a 406.
+ */
+function preferredType(accept: string): string {
+  const wishes = mediaTypes.map((type) => ({ type, q: 0, precision: -1 }));
+  for (const range of accept.toLowerCase().split(',')) {
+    const [name, ...parameters] = range.split(';').map((part) => part.trim());
+    const q = Number(parameters.find((parameter) => parameter.startsWith('q='))?.slice(2) ?? 1);
+    for (const wish of wishes) {
+      const precision = name === wish.type ? 2 : name === 'application/*' ? 1 : name === '*/*' ? 0 : -1;
+      if (precision > wish.precision && q >= 0 && q <= 1) Object.assign(wish, { q, precision });
+    }
+  }
+  const [best] = wishes.filter(({ q }) => q > 0).sort((a, b) => b.q - a.q || b.precision - a.precision);
+  return best?.type ?? json;
 }
 
 function pack(text: string): Buffer {

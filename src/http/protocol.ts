@@ -4,24 +4,29 @@ import type { FastifyInstance } from 'fastify';
 import { Problem } from '../problem.ts';
 import { isReadable } from './target.ts';
 
-// RFC 9110, section 7.2: a name or an address, and perhaps a port; empty where the target has no authority.
+// RFC 9110, section 7.2: a name or an address, perhaps a port; empty where the target has no authority.
 const hostPattern = /^(\[[\da-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?$/i;
 
 export function addProtocol(app: FastifyInstance): void {
   // Node would answer an Expect that is not 100-continue with an empty 417.
   app.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => app.routing(request, response));
 
-  app.addHook('onRequest', async ({ headers, raw, originalUrl }) => {
+  app.addHook('onRequest', ({ headers: { host, expect }, raw, originalUrl }, _reply, done) => {
     if (!isReadable(originalUrl)) throw new Problem('malformed_request', 'The path is not valid percent-encoding.');
-    // RFC 9112, section 3.2. Node keeps the first of several.
-    const hosts = raw.headersDistinct['host'] ?? [];
-    if (hosts.length > 1 || (hosts.length === 0 && raw.httpVersion === '1.1')) {
-      throw new Problem('malformed_request', `The Host header is ${hosts.length > 1 ? 'there more than once' : 'missing'}.`);
+    // RFC 9112, section 3.2. HTTP/1.0 knows no Host.
+    if (host === undefined && raw.httpVersion !== '1.0') throw new Problem('malformed_request', 'The Host header is missing.');
+    if (host !== undefined && (!hostPattern.test(host) || isRepeated(raw.rawHeaders, 'host'))) {
+      throw new Problem('malformed_request', 'The Host header is not one host.');
     }
-    if (headers.host !== undefined && !hostPattern.test(headers.host)) throw new Problem('malformed_request', 'The Host header is not valid.');
     // RFC 9110, section 10.1.1.
-    if (headers.expect !== undefined && headers.expect.toLowerCase() !== '100-continue') {
+    if (expect !== undefined && expect.toLowerCase() !== '100-continue') {
       throw new Problem('expectation_failed', 'Only the expectation 100-continue is known here.');
     }
+    done();
   });
+}
+
+// Node itself keeps the first of several. Names and values take turns in `rawHeaders`.
+function isRepeated(rawHeaders: readonly string[], wanted: string): boolean {
+  return rawHeaders.filter((name, index) => index % 2 === 0 && name.length === wanted.length && name.toLowerCase() === wanted).length > 1;
 }

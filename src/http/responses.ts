@@ -10,6 +10,7 @@ export function reference<Value>(id: string) {
 }
 
 const anyAnswerHeaders = { 'x-trace-id': { type: 'string', description: 'Finds this request in logs, rows and events.' } };
+const laterHeaders = { 'retry-after': { type: 'integer', description: 'Seconds to wait before the next try.' } };
 
 /** A success. Only what the schema names is sent. */
 export function answer(description: string, schema: TSchema, example: unknown, headers: Record<string, object> = {}) {
@@ -30,6 +31,7 @@ const anywhere: readonly ProblemCode[] = [
   'malformed_request',
   'validation_failed',
   'request_timeout',
+  'expectation_failed',
   'rate_limited',
   'headers_too_large',
   'internal_error',
@@ -44,10 +46,8 @@ export function refusals(...codes: ProblemCode[]) {
     [...byStatus].map(([status, sameStatus]) => {
       const description = sameStatus.map((code) => `\`${code}\`: ${problems[code].title}.`).join(' ');
       const examples = Object.fromEntries(sameStatus.map((code) => [code, { value: exampleOf(code) }]));
-      return [
-        status,
-        { description, headers: anyAnswerHeaders, content: { 'application/problem+json': { schema: reference('Problem'), examples } } },
-      ];
+      const headers = status === 429 || status === 503 ? { ...anyAnswerHeaders, ...laterHeaders } : anyAnswerHeaders;
+      return [status, { description, headers, content: { 'application/problem+json': { schema: reference('Problem'), examples } } }];
     }),
   );
 }

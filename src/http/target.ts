@@ -1,8 +1,14 @@
 // The target of a request (RFC 9112, section 3.2) as the router, the log and the answers see it: a path, perhaps with a query.
+import { Problem } from '../problem.ts';
 
 /** Without the query, which may hold what a person typed. */
-export function pathOf(url: string): string {
-  return url.split(/[?#]/, 1)[0] as string;
+export function pathOf(target: string): string {
+  const end = target.search(/[?#]/);
+  return end === -1 ? target : target.slice(0, end);
+}
+
+export function nothingAt(target: string): Problem {
+  return new Problem('not_found', `Nothing is at ${pathOf(target)}`);
 }
 
 /** Whether the percent-encoding of the path can be undone. */
@@ -17,10 +23,14 @@ export function isReadable(target: string): boolean {
 }
 
 /**
- * Takes scheme and authority from the absolute form, which a server has to accept, and which may hold a password. A path that
- * cannot be decoded is made one that can, so that its refusal passes through the same hooks as any other.
+ * Takes scheme and authority from the absolute form, which a server has to accept and which may hold a password. A path that
+ * cannot be decoded becomes one that can, so that its refusal passes through the same hooks as any other.
  */
 export function normalizeTarget(target: string): string {
-  const local = target.startsWith('/') ? target : target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*(?=([/?#])?)/i, (_match, next) => (next === '/' ? '' : '/'));
+  let local = target;
+  if (/^[a-z]/i.test(target)) {
+    local = target.replace(/^[^:]*:\/\/[^/?#]*/, '');
+    if (!local.startsWith('/')) local = `/${local}`;
+  }
   return isReadable(local) ? local : local.replaceAll('%', '%25');
 }

@@ -3,11 +3,12 @@ import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import type { FastifyInstance } from 'fastify';
 import { Problem, type Violation } from '../problem.ts';
-import { pathOf } from './trace.ts';
+import { nothingAt, pathOf } from './target.ts';
 
-// Each unknown field is an error of its own: a body of a hundred thousand of them must not cost as many.
+// Each unknown field is a violation of its own: a body of a hundred thousand of them must not cost as many.
 const fieldsMax = 100;
-const violationsMax = 20;
+/** NFC of a text is at most so much shorter than the text, in UTF-16 units (Unicode FAQ on normalisation, expansion factors). */
+const nfcShrinkMax = 4;
 
 export function addValidation(app: FastifyInstance): void {
   const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true, verbose: true });
@@ -21,10 +22,16 @@ export function addValidation(app: FastifyInstance): void {
     before: 'maxLength',
     modifying: true,
     errors: false,
-    compile: (mode: string) => (text: string, at) => {
-      if (at !== undefined)
+    compile: (mode: string, schema) => {
+      const { maxLength } = schema as { maxLength?: number };
+      if (maxLength === undefined) throw new Error('x-normalize needs a maxLength');
+      return (text: string, at) => {
+        // Normalising takes time by the square of a run of combining marks, minutes for 1 MiB of them. What is longer than this
+        // is too long in any form, and stays as it is for maxLength to refuse.
+        if (at === undefined || text.length > maxLength * nfcShrinkMax) return true;
         at.parentData[at.parentDataProperty] = mode === 'nfc-trim' ? text.normalize('NFC').trim() : text.normalize('NFC');
-      return true;
+        return true;
+      };
     },
   });
 
@@ -37,15 +44,18 @@ export function addValidation(app: FastifyInstance): void {
   app.setValidatorCompiler<object>(({ schema, httpPart }) => {
     for (const [id, shared] of Object.entries(app.getSchemas())) if (ajv.getSchema(id) === undefined) ajv.addSchema(shared as object, id);
     const validate = ajv.compile(schema);
+    const source = sourceOf(httpPart);
     return (value: unknown) => {
-      const read = httpPart === 'querystring' ? readNumbers(value as Record<string, unknown>, schema) : value;
-      if (read !== null && typeof read === 'object' && Object.keys(read).length > fieldsMax) {
-        return { error: new Refused([{ key: '', message: `must not have more than ${fieldsMax} fields`, source: sourceOf(httpPart) }]) };
-      }
+      const read = source === 'query' ? readNumbers(value as Record<string, unknown>, schema) : value;
+      if (hasManyFields(read)) return { error: new Refused([{ key: '', message: `must not have more than ${fieldsMax} fields`, source }]) };
       if (validate(read)) return { value: read };
-      return { error: new Refused((validate.errors ?? []).slice(0, violationsMax).map((error) => violationOf(error, sourceOf(httpPart)))) };
+      return { error: new Refused((validate.errors ?? []).map((error) => violationOf(error, source))) };
     };
   });
+}
+
+function hasManyFields(value: unknown): boolean {
+  return value !== null && typeof value === 'object' && !Array.isArray(value) && Object.keys(value).length > fieldsMax;
 }
 
 // Carries the violations from the validators to `validationProblem`.
@@ -61,7 +71,7 @@ class Refused extends Error {
 export function validationProblem(error: unknown, method: string, url: string): Problem | undefined {
   if (!(error instanceof Refused)) return undefined;
   // A path that breaks its own rule names nothing.
-  if (error.violations[0]?.source === 'path') return new Problem('not_found', `Nothing is at ${pathOf(url)}`);
+  if (error.violations[0]?.source === 'path') return nothingAt(url);
   return new Problem('validation_failed', `Validation failed for ${method} ${pathOf(url)}`, { violations: error.violations });
 }
 
@@ -72,19 +82,15 @@ function sourceOf(httpPart: string | undefined): Violation['source'] {
 }
 
 // Everything in a query is text. Plain decimal digits become a number where the schema wants one; `1e1`, `0x1` and ` 1`
-// stay text, and are refused for it.
+// stay text, and are refused for it. A name such as __proto__ stays a field like any other: neither object has a prototype.
 function readNumbers(query: Record<string, unknown>, schema: object): Record<string, unknown> {
   const { properties = {} } = schema as { properties?: Record<string, { type?: string }> };
-  const entries = Object.entries(query).map(([key, value]) => {
-    const isNumber =
-      Object.hasOwn(properties, key) &&
-      properties[key]?.type === 'integer' &&
-      typeof value === 'string' &&
-      /^(0|[1-9]\d{0,15})$/.test(value);
-    return [key, isNumber ? Number(value) : value];
-  });
-  // A name such as __proto__ stays a field like any other.
-  return Object.assign(Object.create(null), Object.fromEntries(entries)) as Record<string, unknown>;
+  const read: Record<string, unknown> = Object.assign(Object.create(null), query);
+  for (const [name, { type }] of Object.entries(properties)) {
+    const value = read[name];
+    if (type === 'integer' && typeof value === 'string' && /^(0|[1-9]\d{0,15})$/.test(value)) read[name] = Number(value);
+  }
+  return read;
 }
 
 function violationOf({ keyword, params, instancePath, message, parentSchema }: ErrorObject, source: Violation['source']): Violation {
@@ -93,9 +99,13 @@ function violationOf({ keyword, params, instancePath, message, parentSchema }: E
   if (keyword === 'required') return { key: within(params['missingProperty']), message: 'is required', source };
   if (keyword === 'additionalProperties')
     return { key: within(String(params['additionalProperty']).slice(0, 100)), message: 'is not known here', source };
-  if (keyword === 'minLength') return { key: path, message: `must have at least ${params['limit']} code points`, source };
-  if (keyword === 'maxLength') return { key: path, message: `must have at most ${params['limit']} code points`, source };
+  if (keyword === 'minLength') return { key: path, message: `must have at least ${codePoints(params['limit'])}`, source };
+  if (keyword === 'maxLength') return { key: path, message: `must have at most ${codePoints(params['limit'])}`, source };
   if (keyword === 'type') return { key: path, message: `must be of type ${[params['type']].flat().join(' or ')}`, source };
   const patternMessage: unknown = keyword === 'pattern' ? parentSchema?.['x-pattern-message'] : undefined;
   return { key: path, message: typeof patternMessage === 'string' ? patternMessage : (message ?? 'is not valid'), source };
+}
+
+function codePoints(count: number): string {
+  return count === 1 ? 'one code point' : `${count} code points`;
 }
