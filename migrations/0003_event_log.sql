@@ -53,3 +53,6 @@ create index inbox_subject_version_idx on inbox (subject, version);
 alter table outbox set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 alter table event_retry set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 alter table event_state set (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+-- Where a dead letter stands in the log, to publish it once more.
+alter table dead_letter add column position bigint, add column logged_at timestamptz, add column subject text;

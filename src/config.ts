@@ -133,8 +133,12 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
     const text = env[name]?.trim();
     const value = text === undefined || text === '' ? structuredClone((schema as { default?: unknown }).default) : read(name, text, schema);
     if (value === undefined) continue;
-    if (Value.Check(schema, value) && isMeaningful(name, value)) values[name] = value;
-    else faults.push(`${name} ${rule(schema)}${name.endsWith('_URL') ? '' : `, not "${text}"`}.`);
+    const isValid = Value.Check(schema, value);
+    if (isValid && isMeaningful(name, value)) values[name] = value;
+    else
+      faults.push(
+        `${name} ${isValid ? 'names an address that cannot be' : rule(schema)}${name.endsWith('_URL') ? '' : `, not "${text}"`}.`,
+      );
   }
   const config = values as Config;
   faults.push(...contradictions(values as Partial<Config>));

@@ -8,6 +8,7 @@ import { timestampSql } from './outbox.ts';
 export type Cursor = { readonly position: string; readonly loggedAt: string };
 
 export type LoggedEvent = Cursor & {
+  /** What it tells of; events of one subject stay in order. */
   readonly subject: string;
   readonly traceparent: string;
   readonly event: Event;

@@ -1,10 +1,8 @@
 // How far the log has been published, and the events that came back from the broker.
 import type { Db, Tx } from '../db/client.ts';
+import type { Message } from './broker.ts';
 import { columnsSql, type LoggedEvent, readAfter, toLogged } from './log.ts';
 import { timestampSql } from './outbox.ts';
-
-/** An event to publish, with how often it was tried before. */
-export type Due = LoggedEvent & { readonly attempts: number };
 
 /** Whether anything waits: in the outbox, or, if the broker takes events, unpublished in the log or for a retry that is due. */
 export async function isDue(db: Db, publishing: boolean): Promise<boolean> {
@@ -18,7 +16,7 @@ export async function isDue(db: Db, publishing: boolean): Promise<boolean> {
 }
 
 /** Events whose retry is due, for each subject only the first that waits: the others must not overtake it. */
-export async function dueRetries(tx: Tx, limit: number): Promise<Due[]> {
+export async function dueRetries(tx: Tx, limit: number): Promise<Message[]> {
   const rows = await tx.query<Parameters<typeof toLogged>[0] & { attempts: number }>(
     `select ${columnsSql}, retry.attempts
      from event_retry as retry
@@ -33,7 +31,7 @@ export async function dueRetries(tx: Tx, limit: number): Promise<Due[]> {
 }
 
 /** The next events of the log that were never tried, and which of their subjects have an event that waits for a retry. */
-export async function nextUnpublished(tx: Tx, limit: number): Promise<{ events: Due[]; waiting: ReadonlySet<string> }> {
+export async function nextUnpublished(tx: Tx, limit: number): Promise<{ events: Message[]; waiting: ReadonlySet<string> }> {
   const [state] = await tx.query<{ position: string; at: string }>(
     `select published_position as position, ${timestampSql('published_at')} as at
      from event_state where published_position < logged_position`,
@@ -51,7 +49,7 @@ export async function advance(tx: Tx, { position, loggedAt }: LoggedEvent): Prom
   await tx.query('update event_state set published_position = $1, published_at = $2', [position, loggedAt]);
 }
 
-export async function forgetRetries(tx: Tx, events: readonly Due[]): Promise<void> {
+export async function forgetRetries(tx: Tx, events: readonly Message[]): Promise<void> {
   if (events.length > 0)
     await tx.query('delete from event_retry where position = any($1::bigint[])', [events.map(({ position }) => position)]);
 }
@@ -60,7 +58,7 @@ export async function forgetRetries(tx: Tx, events: readonly Due[]): Promise<voi
  * Puts events off. Tried ones wait 1 s after the first failure, twice as long after each further one, at most a minute;
  * untried ones only wait for those ahead of them.
  */
-export async function putOff(tx: Tx, events: readonly Due[], how: 'tried' | 'untried'): Promise<void> {
+export async function putOff(tx: Tx, events: readonly Message[], how: 'tried' | 'untried'): Promise<void> {
   if (events.length === 0) return;
   await tx.query(
     `insert into event_retry (position, logged_at, subject, attempts, retry_at)

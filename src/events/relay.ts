@@ -6,10 +6,10 @@ import { backoffMs } from '../runtime/backoff.ts';
 import { type Loop, startLoop } from '../runtime/loop.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { Publisher } from './broker.ts';
+import type { Message, Publisher } from './broker.ts';
 import type { Event } from './envelope.ts';
 import * as log from './log.ts';
-import { advance, type Due, dueRetries, forgetRetries, isDue, nextUnpublished, putOff } from './publishing.ts';
+import { advance, dueRetries, forgetRetries, isDue, nextUnpublished, putOff } from './publishing.ts';
 
 const batchSize = 500;
 const sequenceSize = 2000;
@@ -51,7 +51,7 @@ export async function runOnce(parts: RelayParts): Promise<Round> {
 }
 
 /** What became of each event of a batch. What stands in neither list was not tried, or its confirm did not come. */
-type Outcome = { readonly published: Due[]; readonly returned: Due[]; failure?: unknown };
+type Outcome = { readonly published: Message[]; readonly returned: Message[]; failure?: unknown };
 
 async function publishBatch(tx: Tx, parts: RelayParts): Promise<Omit<Round, 'logged'>> {
   const retries = await dueRetries(tx, batchSize);
@@ -99,7 +99,7 @@ async function publishBatch(tx: Tx, parts: RelayParts): Promise<Omit<Round, 'log
 }
 
 /** @returns whether the next event of the subject may follow */
-async function publish(due: Due, outcome: Outcome, { publisher, faultOf, metrics, log }: RelayParts): Promise<boolean> {
+async function publish(due: Message, outcome: Outcome, { publisher, faultOf, metrics, log }: RelayParts): Promise<boolean> {
   const { event_type, event_id } = due.event;
   const fault = faultOf(due.event);
   const result = fault === undefined ? await publisher.publish(due) : { returned: `the event breaks its schema: ${fault}` };
