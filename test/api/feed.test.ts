@@ -262,8 +262,7 @@ suite('GET /users/snapshot', () => {
     }
     changing = false;
     await Promise.all(writers);
-    await service.line(() => true);
-    while (!/^rollcall_outbox_depth 0$/m.test((await service.call('GET', '/metrics')).text));
+    await service.backlog(0);
     const { events } = await readAll(service, JSON.parse(first).cursor);
     for (const { event_type, data } of events) {
       if (event_type === 'user.deleted') copy.delete(data.user_id);
