@@ -8,16 +8,72 @@ create table "dead_letter" (
   reason text not null,
   body json not null,
   dead_at timestamp with time zone default now() not null,
+  position bigint,
+  logged_at timestamp with time zone,
+  subject text,
   constraint dead_letter_pkey PRIMARY KEY (event_id)
+);
+
+create table "event" (
+  position bigint not null,
+  logged_at timestamp with time zone not null,
+  event_id uuid not null,
+  event_type text not null,
+  subject text not null,
+  occurred_at timestamp with time zone not null,
+  trace_id text not null,
+  traceparent text not null,
+  data json not null,
+  constraint event_pkey PRIMARY KEY ("position", logged_at)
+);
+CREATE INDEX event_subject_position_idx ON ONLY public.event USING btree (subject, "position");
+
+create table "event_default" (
+  position bigint not null,
+  logged_at timestamp with time zone not null,
+  event_id uuid not null,
+  event_type text not null,
+  subject text not null,
+  occurred_at timestamp with time zone not null,
+  trace_id text not null,
+  traceparent text not null,
+  data json not null,
+  constraint event_default_pkey PRIMARY KEY ("position", logged_at)
+);
+CREATE INDEX event_default_subject_position_idx ON public.event_default USING btree (subject, "position");
+
+create table "event_retry" (
+  position bigint not null,
+  logged_at timestamp with time zone not null,
+  subject text not null,
+  attempts integer not null,
+  retry_at timestamp with time zone not null,
+  constraint event_retry_pkey PRIMARY KEY ("position")
+);
+CREATE INDEX event_retry_retry_at_idx ON public.event_retry USING btree (retry_at);
+CREATE INDEX event_retry_subject_position_idx ON public.event_retry USING btree (subject, "position");
+
+create table "event_state" (
+  only_row boolean default true not null,
+  logged_position bigint default 0 not null,
+  logged_at timestamp with time zone default '1970-01-01 00:00:00+00'::timestamp with time zone not null,
+  published_position bigint default 0 not null,
+  published_at timestamp with time zone default '1970-01-01 00:00:00+00'::timestamp with time zone not null,
+  expired_position bigint default 0 not null,
+  constraint event_state_only_row_check CHECK (only_row),
+  constraint event_state_pkey PRIMARY KEY (only_row)
 );
 
 create table "inbox" (
   event_id uuid not null,
   trace_id text not null,
   handled_at timestamp with time zone default now() not null,
+  subject text,
+  version bigint,
   constraint inbox_pkey PRIMARY KEY (event_id)
 );
 CREATE INDEX inbox_handled_at_idx ON public.inbox USING btree (handled_at);
+CREATE INDEX inbox_subject_version_idx ON public.inbox USING btree (subject, version);
 
 create table "outbox" (
   position bigint generated always as identity not null,
@@ -28,11 +84,8 @@ create table "outbox" (
   trace_id text not null,
   traceparent text not null,
   data json not null,
-  attempts integer default 0 not null,
-  retry_at timestamp with time zone,
   constraint outbox_pkey PRIMARY KEY ("position")
 );
-CREATE INDEX outbox_subject_retry_at_idx ON public.outbox USING btree (subject, retry_at) WHERE (retry_at IS NOT NULL);
 
 create table "schema_migration" (
   version integer not null,

@@ -38,7 +38,7 @@ export async function metricsTable(): Promise<string> {
   metrics.watch({
     pool: () => ({ total: 0, idle: 0, waiting: 0 }),
     passwordsWaiting: () => 0,
-    outbox: async () => ({ depth: 0, oldestSeconds: 0 }),
+    backlog: async () => ({ depth: 0, oldestSeconds: 0, deadRows: 0 }),
     brokerConnected: () => true,
   });
   const all = await metrics.registry.getMetricsAsJSON();

@@ -1,10 +1,12 @@
 // Every setting: name, rule, default, meaning. The only reader of the environment; all faults are named at once.
 import { existsSync, readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { type Static, type TObject, type TSchema, Type } from 'typebox';
 import { Value } from 'typebox/value';
 
-const Ms = (byDefault: number, description: string) => Type.Integer({ minimum: 1, maximum: 3_600_000, default: byDefault, description });
+const Ms = (byDefault: number, description: string, maximum = 3_600_000) =>
+  Type.Integer({ minimum: 1, maximum, default: byDefault, description });
 const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
 
 /** In the order in which the documents list them. `default` absent means: may be left out. */
@@ -36,10 +38,18 @@ export const Settings = Type.Object({
   RABBITMQ_CONFIRM_TIMEOUT_MS: Ms(
     5000,
     'Longest wait for the confirm of a published event; then its channel is closed and the event is sent again.',
+    // With the time that a batch may take, below the 15 s after which PostgreSQL ends the relay's transaction.
+    10_000,
   ),
   EVENT_PAYLOAD: Type.Enum(['full', 'id'], {
     default: 'full',
     description: '`full` puts the user into events, `id` only its id and version.',
+  }),
+  EVENT_RETENTION_DAYS: Type.Integer({
+    minimum: 1,
+    maximum: 3650,
+    default: 30,
+    description: 'Days for which `GET /events/` reaches back. Events that are not published yet are kept longer.',
   }),
   HOST: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address to listen on. Anything but loopback needs `AUTH=off`.' }),
   PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 8000, description: 'Port to listen on; 0 takes a free one.' }),
@@ -123,11 +133,15 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
     const text = env[name]?.trim();
     const value = text === undefined || text === '' ? structuredClone((schema as { default?: unknown }).default) : read(name, text, schema);
     if (value === undefined) continue;
-    if (Value.Check(schema, value)) values[name] = value;
-    else faults.push(`${name} ${rule(schema)}${name.endsWith('_URL') ? '' : `, not "${text}"`}.`);
+    const isValid = Value.Check(schema, value);
+    if (isValid && isMeaningful(name, value)) values[name] = value;
+    else
+      faults.push(
+        `${name} ${isValid ? 'names an address that cannot be' : rule(schema)}${name.endsWith('_URL') ? '' : `, not "${text}"`}.`,
+      );
   }
   const config = values as Config;
-  if (faults.length === 0) faults.push(...contradictions(config));
+  faults.push(...contradictions(values as Partial<Config>));
   if (faults.length > 0) throw new ConfigError(faults);
   return {
     ...config,
@@ -149,23 +163,40 @@ function read(name: string, text: string, schema: TSchema): unknown {
 }
 
 function rule(schema: TSchema): string {
-  const { type, minimum, maximum, enum: choices, items, pattern } = schema as Record<string, unknown> & { items?: TSchema };
+  const { type, minimum, maximum, enum: choices, items, pattern, uniqueItems } = schema as Record<string, unknown> & { items?: TSchema };
   if (Array.isArray(choices)) return `must be one of ${choices.join(', ')}`;
   if (type === 'integer') return `must be a whole number from ${minimum} to ${maximum}`;
   if (type === 'boolean') return 'must be true or false';
-  if (type === 'array' && items !== undefined) return `must be a list by comma, of which each ${rule(items)}`;
+  if (type === 'array' && items !== undefined)
+    return `must be a list by comma${uniqueItems ? ', each once' : ''}, of which each ${rule(items)}`;
   if (typeof pattern === 'string') return `must match ${pattern}`;
   return 'must not be empty';
 }
 
-function contradictions(config: Config): string[] {
+// What a pattern cannot say.
+function isMeaningful(name: string, value: unknown): boolean {
+  // An empty host after a user stands for the local socket, which a URL of the web cannot have.
+  if (name.endsWith('_URL')) return URL.canParse(String(value).replace('@/', '@localhost/'));
+  if (name === 'TRUST_PROXY') return (value as string[]).every(isNetwork);
+  return true;
+}
+
+function isNetwork(text: string): boolean {
+  const [address = '', bits] = text.split('/');
+  const family = isIP(address);
+  if (family === 0) return bits === undefined && ['loopback', 'linklocal', 'uniquelocal'].includes(text);
+  return bits === undefined || Number(bits) <= (family === 4 ? 32 : 128);
+}
+
+// Settings that are right by themselves and wrong together; one that is missing here has its own fault already.
+function contradictions({ AUTH, HOST, RABBITMQ_URL, RUN }: Partial<Config>): string[] {
   const faults: string[] = [];
-  if (config.AUTH !== 'off' && !isLoopback(config.HOST)) {
+  if (HOST !== undefined && AUTH !== 'off' && !isLoopback(HOST)) {
     faults.push(
-      `HOST ${config.HOST} can be reached from other machines, and there is no sign-in yet: set AUTH=off to say that you know, or HOST=127.0.0.1.`,
+      `HOST ${HOST} can be reached from other machines, and there is no sign-in yet: set AUTH=off to say that you know, or HOST=127.0.0.1.`,
     );
   }
-  if (config.RABBITMQ_URL === undefined && config.RUN.includes('relay') !== config.RUN.includes('consumer')) {
+  if (RUN !== undefined && RABBITMQ_URL === undefined && RUN.includes('relay') !== RUN.includes('consumer')) {
     faults.push('RUN has only one of relay and consumer, which meet inside one process unless RABBITMQ_URL is set.');
   }
   return faults;

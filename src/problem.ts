@@ -8,6 +8,7 @@ export const problems = {
   user_not_found: { status: 404, title: 'No such user' },
   method_not_allowed: { status: 405, title: 'This path does not know the method' },
   request_timeout: { status: 408, title: 'The request took too long to arrive' },
+  cursor_expired: { status: 410, title: 'The events after this cursor are no longer kept' },
   body_too_large: { status: 413, title: 'The body is too large' },
   unsupported_media_type: { status: 415, title: 'The body is of a type that is not read here' },
   expectation_failed: { status: 417, title: 'The expectation cannot be met' },

@@ -12,10 +12,12 @@ import type { Broker } from './events/broker.ts';
 import { createConsumer } from './events/consumer.ts';
 import { createInProcessBroker } from './events/in-process.ts';
 import * as inbox from './events/inbox.ts';
-import * as outbox from './events/outbox.ts';
+import { measureBacklog } from './events/publishing.ts';
 import { createRabbitBroker } from './events/rabbitmq.ts';
 import { startRelay } from './events/relay.ts';
+import { maintain } from './events/retention.ts';
 import { createEventCheck } from './events/schemas.ts';
+import { startTail } from './events/tail.ts';
 import { addDrain } from './http/drain.ts';
 import { backoffMs } from './runtime/backoff.ts';
 import { startLoop } from './runtime/loop.ts';
@@ -84,8 +86,10 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
     starting.defer(() => stopping.abort());
     starting.use(startLoop(() => pruneInbox(eventsPool)));
   }
+  const tail = starting.use(startTail(reads));
+  if (runs('relay')) starting.use(startLoop(() => maintainLog(eventsPool, config.EVENT_RETENTION_DAYS, log)));
   const publisher = runs('relay') ? starting.use(broker.startPublisher()) : undefined;
-  const relay = publisher && starting.use(startRelay({ pool: eventsPool, publisher, faultOf, metrics, log }));
+  const relay = publisher && starting.use(startRelay({ pool: eventsPool, publisher, faultOf, onLogged: tail.wake, metrics, log }));
   const passwords = starting.use(startPasswords(options.passwordCost));
 
   const brokerState = () => {
@@ -96,7 +100,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   metrics.watch({
     pool: () => ({ total: pool.size, idle: pool.idle, waiting: pool.waiting }),
     passwordsWaiting: () => passwords.waiting,
-    outbox: () => outbox.measure(pool),
+    backlog: () => measureBacklog(pool),
     brokerConnected: () => publisher?.ready === true,
   });
 
@@ -107,13 +111,16 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
     version: config.APP_VERSION,
     asyncApi: asyncApiDocument(definitions, config.APP_VERSION),
     ...(runs('api') && {
-      users: {
-        db: pool,
-        reads,
-        passwords,
-        eventPayload: config.EVENT_PAYLOAD,
-        passwordLengthMin: config.PASSWORD_LENGTH_MIN,
-        onChange: () => relay?.wake(),
+      api: {
+        feed: { db: pool, tail, definitions },
+        users: {
+          db: pool,
+          reads,
+          passwords,
+          eventPayload: config.EVENT_PAYLOAD,
+          passwordLengthMin: config.PASSWORD_LENGTH_MIN,
+          onChange: () => relay?.wake(),
+        },
       },
     }),
     health: {
@@ -132,7 +139,10 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
     },
   });
   const drain = addDrain(app);
-  starting.defer(() => drain.close(config.SHUTDOWN_DRAIN_MS));
+  // Readers who wait for events would otherwise keep the server open.
+  starting.defer(async () => {
+    await Promise.all([drain.close(config.SHUTDOWN_DRAIN_MS), tail[Symbol.asyncDispose]()]);
+  });
   await app.listen({ host: config.HOST, port: config.PORT });
 
   const { port } = app.server.address() as AddressInfo;
@@ -208,4 +218,10 @@ async function pruneInbox(pool: Pool): Promise<number> {
   const limit = 1000;
   const pruned = await inbox.prune(pool, inboxDays, limit).catch(() => 0);
   return pruned === limit ? 0 : 60_000;
+}
+
+async function maintainLog(pool: Pool, days: number, log: Logger): Promise<number> {
+  const dropped = await maintain(pool, days).catch(() => undefined);
+  for (const name of dropped ?? []) log.info({ component: 'relay', partition: name }, 'Events that are no longer kept were dropped');
+  return dropped === undefined ? 5000 : 60_000;
 }

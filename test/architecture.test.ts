@@ -14,7 +14,7 @@ const floors = [
   ['db'],
   ['events', 'http'],
   ['users'],
-  ['auth', 'health'],
+  ['auth', 'feed', 'health'],
   ['app'],
   ['system', 'faults'],
   ['main', 'cli'],
@@ -22,9 +22,10 @@ const floors = [
 
 // Where a package enters; replacing it is then one change. Builders of schemas are values, and may be made anywhere.
 const doors: Readonly<Record<string, readonly string[]>> = {
+  commander: ['cli'],
   pg: ['db'],
   'rabbitmq-client': ['events'],
-  fastify: ['http'],
+  fastify: ['http', 'feed'],
   '@fastify/cors': ['http'],
   '@fastify/helmet': ['http'],
   '@fastify/rate-limit': ['http'],
@@ -39,16 +40,16 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   '@prometheus-io/client': ['telemetry'],
   '@node-rs/argon2': ['security'],
   piscina: ['security'],
-  typebox: ['config', 'db', 'events', 'http', 'users', 'health'],
+  typebox: ['config', 'db', 'events', 'http', 'users', 'feed', 'health'],
 };
 
 type File = { readonly path: string; readonly text: string; readonly imports: readonly string[] };
 
 const files: File[] = globSync('src/**/*.ts', { cwd: root }).map((path) => {
   const text = readFileSync(join(root, path), 'utf8');
-  const imports = [...text.matchAll(/(?:^|\n)(?:import|export)\s(?:[^;'"()=`]*?\sfrom\s)?['"]([^'"]+)['"]|import\(['"]([^'"]+)['"]\)/g)].map(
-    (match) => match[1] ?? match[2] ?? '',
-  );
+  const imports = [
+    ...text.matchAll(/(?:^|\n)(?:import|export)\s(?:[^;'"()=`]*?\sfrom\s)?['"]([^'"]+)['"]|import\(['"]([^'"]+)['"]\)/g),
+  ].map((match) => match[1] ?? match[2] ?? '');
   return { path, text, imports };
 });
 const local = ({ path, imports }: File) =>

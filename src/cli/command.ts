@@ -2,12 +2,17 @@
 import { type Config, loadEnvFile, readConfig } from '../config.ts';
 import { explain } from '../faults.ts';
 
+/** What was asked for cannot be done, and why, in a sentence. */
+export class CommandError extends Error {
+  override readonly name = 'CommandError';
+}
+
 export async function runCommand(work: (config: Config) => Promise<void>): Promise<void> {
   try {
     loadEnvFile();
     await work(readConfig());
   } catch (error) {
-    console.error(explain(error));
+    console.error(error instanceof CommandError ? error.message : explain(error));
     process.exitCode = 1;
   }
 }

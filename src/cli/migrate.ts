@@ -1,25 +1,17 @@
 // `npm run migrate`: applies what is missing, then hashes passwords that were stored as typed. `-- --status` only shows.
 import { parseArgs } from 'node:util';
 import { startPool } from '../db/client.ts';
-import { startEmbedded } from '../db/embedded.ts';
 import { migrationStatus } from '../db/migrate.ts';
 import { prepareDatabase } from '../db/prepare.ts';
 import { startPasswords } from '../security/passwords.ts';
 import { hashPlaintextPasswords, hasPlaintextPasswords } from '../users/adoption.ts';
 import { runCommand } from './command.ts';
+import { openDatabase } from './database.ts';
 
 await runCommand(async (config) => {
   const { values } = parseArgs({ options: { status: { type: 'boolean', default: false } } });
-  await using embedded =
-    config.DATABASE_URL === undefined
-      ? await startEmbedded({ dataDir: config.DATA_DIR, holder: 'npm run migrate', log: (event) => console.error(event) })
-      : undefined;
-  const connection = {
-    url: config.DATABASE_URL ?? (embedded as NonNullable<typeof embedded>).url,
-    applicationName: `${config.APP_NAME} migrate`,
-    connectTimeoutMs: 5000,
-    statementTimeoutMs: 0,
-  };
+  await using database = await openDatabase(config, 'migrate');
+  const { connection } = database;
 
   if (values.status) {
     for (const { name, appliedAt } of await migrationStatus(connection)) console.log(`${appliedAt ?? 'not applied'.padEnd(29)}  ${name}`);

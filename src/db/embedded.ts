@@ -63,6 +63,17 @@ export async function startEmbedded(options: Options): Promise<EmbeddedPostgres>
   }
 }
 
+/** The address of the server that runs, or would run, for a data folder: for a command beside the service. */
+export async function findEmbedded(dataDir: string): Promise<string> {
+  return urlOf(await postmaster.openPlace(resolve(dataDir)));
+}
+
+function urlOf({ socketDir }: postmaster.Place): string {
+  // Port and sslmode, or `pg` takes them from PGPORT and PGSSLMODE; localhost only because new URL() demands a host.
+  const query = `host=${encodeURIComponent(socketDir)}&sslmode=disable`;
+  return `postgresql://${postmaster.user}@localhost:${postmaster.port}/rollcall?${query}`;
+}
+
 class Server implements EmbeddedPostgres {
   readonly url: string;
   readonly dataDir: string;
@@ -82,9 +93,7 @@ class Server implements EmbeddedPostgres {
     this.#options = options;
     this.#name = `rollcall ${process.pid} ${options.holder}`.slice(0, 63);
     this.dataDir = place.dataDir;
-    // Port and sslmode, or `pg` takes them from PGPORT and PGSSLMODE; localhost only because new URL() demands a host.
-    const query = `host=${encodeURIComponent(place.socketDir)}&sslmode=disable`;
-    this.url = `postgresql://${postmaster.user}@localhost:${postmaster.port}/rollcall?${query}`;
+    this.url = urlOf(place);
   }
 
   async start(): Promise<void> {

@@ -1,13 +1,9 @@
 // What the relay and the consumer need of a message broker. Two keep this promise: RabbitMQ, and one inside the process;
 // both pass the suite of test/integration/broker.test.ts.
-import type { Event } from './envelope.ts';
+import type { LoggedEvent } from './log.ts';
 
-/** An event on its way out. */
-export type Message = {
-  readonly event: Event;
-  /** What it tells of; events of one subject stay in order. */
-  readonly subject: string;
-  readonly traceparent: string;
+/** An event of the log on its way out. */
+export type Message = LoggedEvent & {
   /** Deliveries that failed before, where the broker leaves counting to the sender. */
   readonly attempts: number;
 };

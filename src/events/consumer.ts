@@ -15,8 +15,8 @@ import * as inbox from './inbox.ts';
 export type Reaction = {
   /** Its effect on the database, in the transaction of the inbox row. */
   effect?(tx: Tx, event: Event): Promise<void>;
-  /** Fields for the log line of an event that was handled, and how the line names what it tells of. */
-  describe(event: Event): { readonly subject: string; readonly fields: Readonly<Record<string, unknown>> };
+  /** What the event tells of: the name and value of its id, and the version that the event made. */
+  about(event: Event): { readonly name: string; readonly id: string | number; readonly version: number };
 };
 
 export type ConsumerParts = {
@@ -56,20 +56,24 @@ async function handle(event: Event, attempts: number, parts: ConsumerParts): Pro
   const { event_type, event_id } = event;
   const reaction = reactions[event_type];
   if (reaction === undefined) throw new Error(`no reaction to ${event_type}`);
+  const { name, id, version } = reaction.about(event);
   for (let outages = 1; ; outages += 1) {
     try {
-      const first = await pool.inTransaction(async (tx) => {
-        if (!(await inbox.claim(tx, event))) return false;
-        await reaction.effect?.(tx, event);
-        return true;
+      const claim = await pool.inTransaction(async (tx) => {
+        const result = await inbox.claim(tx, event, String(id), version);
+        if (result === 'first') await reaction.effect?.(tx, event);
+        return result;
       });
-      if (first) {
+      const fields = { event_type, event_id, [name]: id };
+      if (claim === 'first') {
         metrics.handled.inc();
-        const { subject, fields } = reaction.describe(event);
-        log.info({ event_type, event_id, ...fields }, `Received event ${event_type} with ${subject}`);
-      } else {
+        log.info(fields, `Received event ${event_type} with ${name}=${id}`);
+      } else if (claim === 'duplicate') {
         metrics.duplicate.inc();
-        log.debug({ event_type, event_id }, `Received event ${event_type} again`);
+        log.debug(fields, `Received event ${event_type} again`);
+      } else {
+        metrics.stale.inc();
+        log.warn({ ...fields, version }, `Dropped event ${event_type}, which is older than what was handled`);
       }
       return 'done';
     } catch (error) {

@@ -20,11 +20,12 @@ export function createInProcessBroker(db: Db): Broker {
     return 'routed';
   }
 
-  async function bury({ event, attempts }: Message, reason: string): Promise<void> {
+  async function bury({ event, attempts, position, loggedAt, subject }: Message, reason: string): Promise<void> {
     await db.query(
-      `insert into dead_letter (event_id, event_type, trace_id, attempts, reason, body) values ($1, $2, $3, $4, $5, $6)
-       on conflict (event_id) do nothing`,
-      [event.event_id, event.event_type, event.trace_id, attempts + 1, reason, JSON.stringify(event)],
+      `insert into dead_letter (event_id, event_type, trace_id, attempts, reason, body, position, logged_at, subject)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+       on conflict (event_id) do update set attempts = excluded.attempts, reason = excluded.reason, dead_at = now()`,
+      [event.event_id, event.event_type, event.trace_id, attempts + 1, reason, JSON.stringify(event), position, loggedAt, subject],
     );
   }
 

@@ -3,13 +3,23 @@
 import type { Db, Tx } from '../db/client.ts';
 import type { Event } from './envelope.ts';
 
-/** @returns false where the event was handled before; a delivery under way elsewhere is waited for */
-export async function claim(tx: Tx, event: Event): Promise<boolean> {
+export type Claim = 'first' | 'duplicate' | 'stale';
+
+/**
+ * Takes an event for the caller's transaction. 'duplicate': it was handled before. 'stale': a later version of its subject was,
+ * as when this one failed and waited meanwhile. A delivery of the same event under way elsewhere is waited for.
+ */
+export async function claim(tx: Tx, event: Event, subject: string, version: number): Promise<Claim> {
   const rows = await tx.query(
-    'insert into inbox (event_id, trace_id) values ($1, $2) on conflict (event_id) do nothing returning event_id',
-    [event.event_id, event.trace_id],
+    `insert into inbox (event_id, trace_id, subject, version)
+     select $1, $2, $3, $4::bigint where not exists (select from inbox where subject = $3 and version >= $4::bigint)
+     on conflict (event_id) do nothing
+     returning event_id`,
+    [event.event_id, event.trace_id, subject, version],
   );
-  return rows.length === 1;
+  if (rows.length === 1) return 'first';
+  const known = await tx.query('select from inbox where event_id = $1', [event.event_id]);
+  return known.length === 1 ? 'duplicate' : 'stale';
 }
 
 /** Removes up to `limit` ids of events handled longer ago than `days`. @returns how many */

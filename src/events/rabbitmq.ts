@@ -4,8 +4,9 @@ import { randomUUID } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type AsyncMessage, type Channel, Connection, ConsumerStatus, type Envelope } from 'rabbitmq-client';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Broker, Delivery, Message, Publisher, Verdict } from './broker.ts';
-import { deadLetterQueue, exchange, queue, retryQueue } from './topology.ts';
+import type { Broker, Delivery, Publisher, Verdict } from './broker.ts';
+import type { LoggedEvent } from './log.ts';
+import { attemptsHeader, deadLetterQueue, definedOnly, exchange, queue, reasonHeader, retryQueue } from './topology.ts';
 
 export type RabbitSettings = {
   readonly url: string;
@@ -17,8 +18,11 @@ export type RabbitSettings = {
   readonly retryDelaysMs: readonly number[];
 };
 
-/** Redeliveries without an answer of ours, as when the process is killed each time, until the broker gives the message up. */
-const deliveryLimit = 20;
+/**
+ * Redeliveries without an answer of ours until the broker gives the message up: the last resort against one that kills the
+ * process each time. Each lost connection counts for all that were handed out, so it is far above any series of those.
+ */
+const deliveryLimit = 1000;
 
 const quorum = { 'x-queue-type': 'quorum' } as const;
 // Nothing may be dropped on its way to another queue: at-least-once needs reject-publish (RabbitMQ, quorum queues).
@@ -29,7 +33,8 @@ const safeDeadLettering = {
 } as const;
 
 const exchangeDeclaration = { exchange, type: 'topic', durable: true };
-const deadLetterDeclaration = { queue: deadLetterQueue, durable: true, arguments: quorum };
+// Looking at a dead letter is a delivery too; RabbitMQ 4 would drop it after its default of twenty.
+const deadLetterDeclaration = { queue: deadLetterQueue, durable: true, arguments: { ...quorum, 'x-delivery-limit': 1_000_000_000 } };
 const queueDeclaration = {
   queue,
   durable: true,
@@ -179,7 +184,8 @@ function startPublisher(settings: RabbitSettings, log: Logger): Publisher {
   };
 }
 
-function envelopeOf({ event, subject, traceparent }: Message, appName: string) {
+/** Properties and headers of an event on the wire. */
+export function envelopeOf({ event, subject, traceparent }: LoggedEvent, appName: string) {
   return {
     exchange,
     routingKey: event.event_type,
@@ -202,9 +208,6 @@ function envelopeOf({ event, subject, traceparent }: Message, appName: string) {
     },
   };
 }
-
-/** Our own count of failed attempts; the broker's counts are not the same over its versions. */
-const attemptsHeader = 'rollcall_attempts';
 
 function startSubscription(settings: RabbitSettings, handle: (delivery: Delivery) => Promise<Verdict>, log: Logger): AsyncDisposable {
   const connection = connect(settings, 'consumer', log);
@@ -281,11 +284,7 @@ function copyFor(target: string, message: AsyncMessage, attempts: number, reason
   return {
     routingKey: target,
     messageId: messageId ?? randomUUID(),
-    ...(type !== undefined && { type }),
-    ...(timestamp !== undefined && { timestamp }),
-    ...(correlationId !== undefined && { correlationId }),
-    ...(appId !== undefined && { appId }),
-    ...(contentType !== undefined && { contentType }),
-    headers: { ...headers, [attemptsHeader]: attempts, ...(reason !== undefined && { rollcall_reason: reason }) },
+    ...definedOnly({ type, timestamp, correlationId, appId, contentType }),
+    headers: { ...headers, [attemptsHeader]: attempts, ...(reason !== undefined && { [reasonHeader]: reason }) },
   };
 }

@@ -1,15 +1,18 @@
-// The relay: takes committed events out of the outbox and publishes them. None leaves the outbox before its confirm, none
-// of a subject is sent before the one ahead of it is confirmed, and one relay is active over all instances.
+// The relay: gives committed events their place in the log, then publishes the log. None counts as published before its
+// confirm, none of a subject is sent before the one ahead of it is confirmed, and one relay is active over all instances.
 import * as context from '../context.ts';
 import type { Pool, Tx } from '../db/client.ts';
 import { backoffMs } from '../runtime/backoff.ts';
 import { type Loop, startLoop } from '../runtime/loop.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { Publisher } from './broker.ts';
-import * as outbox from './outbox.ts';
+import type { Message, Publisher } from './broker.ts';
+import type { Event } from './envelope.ts';
+import * as log from './log.ts';
+import { advance, dueRetries, forgetRetries, isDue, nextUnpublished, putOff } from './publishing.ts';
 
 const batchSize = 500;
+const sequenceSize = 2000;
 /** No further event of a batch is started after this; the transaction then ends well within its own idle limit. */
 const batchMs = 3000;
 const pollMs = { shortest: 20, longest: 1000 };
@@ -18,73 +21,99 @@ export type RelayParts = {
   readonly pool: Pool;
   readonly publisher: Publisher;
   /** Says why an event breaks its schema, if it does. */
-  readonly faultOf: (event: outbox.OutboxRow['event']) => string | undefined;
+  readonly faultOf: (event: Event) => string | undefined;
+  /** Called when events have got their place in the log. */
+  readonly onLogged: () => void;
   readonly metrics: Metrics;
   readonly log: Logger;
 };
 
 export type Round = {
+  /** Events that got their place in the log. */
+  readonly logged: number;
   readonly published: number;
   readonly putOff: number;
   /** The first failure that says nothing about its event: no confirm, no connection. */
   readonly failure?: unknown;
 };
 
-type Outcome = { readonly published: string[]; readonly putOff: string[]; failure?: unknown };
+const nothing: Round = { logged: 0, published: 0, putOff: 0 };
 
-/** One batch: published, confirmed and removed, or left for the next round. */
-export async function runOnce({ pool, publisher, faultOf, metrics, log }: RelayParts): Promise<Round> {
-  if (!publisher.ready || !(await outbox.isDue(pool))) return { published: 0, putOff: 0 };
-  return pool.inTransaction(async (tx: Tx) => {
-    // Held until the transaction ends: with two relays at once, one could overtake the other within a user's events.
-    if (!(await outbox.lockRelay(tx))) return { published: 0, putOff: 0 };
-    const outcome: Outcome = { published: [], putOff: [] };
-    const startedAt = performance.now();
+/** One round: what is in the outbox goes into the log, and one batch of the log is published. */
+export async function runOnce(parts: RelayParts): Promise<Round> {
+  const { pool, publisher, onLogged } = parts;
+  if (!(await isDue(pool, publisher.ready))) return nothing;
+  // In a transaction of its own, so that readers of the log do not wait for the broker.
+  const logged = await pool.inTransaction(async (tx) => ((await log.lock(tx)) ? log.sequence(tx, sequenceSize) : 0));
+  if (logged > 0) onLogged();
+  if (!publisher.ready) return { ...nothing, logged };
+  return pool.inTransaction(async (tx) => ((await log.lock(tx)) ? { ...(await publishBatch(tx, parts)), logged } : { ...nothing, logged }));
+}
 
-    async function publish(row: outbox.OutboxRow): Promise<boolean> {
-      const fault = faultOf(row.event);
-      const result = fault === undefined ? await publisher.publish(row) : { returned: `the event breaks its schema: ${fault}` };
-      const { event_type, event_id } = row.event;
-      if (result === 'routed') {
-        outcome.published.push(row.position);
-        metrics.published.inc();
-        log.debug({ event_type, event_id }, `Published event ${event_type}`);
-        return true;
-      }
-      outcome.putOff.push(row.position);
-      metrics.unroutable.inc();
-      const level = row.attempts === 0 ? 'warn' : 'debug';
-      log[level]({ event_type, event_id, reason: result.returned }, `Event ${event_type} came back and stays in the outbox`);
-      return false;
-    }
+/** What became of each event of a batch. What stands in neither list was not tried, or its confirm did not come. */
+type Outcome = { readonly published: Message[]; readonly returned: Message[]; failure?: unknown };
 
-    async function publishInOrder(rows: readonly outbox.OutboxRow[]): Promise<void> {
-      for (const row of rows) {
-        if (performance.now() - startedAt > batchMs || outcome.failure !== undefined) return;
-        const work = { traceId: row.event.trace_id, traceparent: row.traceparent };
-        if (!(await context.run(work, () => publish(row)))) return;
-      }
-    }
+async function publishBatch(tx: Tx, parts: RelayParts): Promise<Omit<Round, 'logged'>> {
+  const retries = await dueRetries(tx, batchSize);
+  const { events, waiting } = await nextUnpublished(tx, batchSize);
+  // An event whose subject has one waiting goes behind it.
+  const free = events.filter(({ subject }) => !waiting.has(subject));
 
-    const bySubject = Map.groupBy(await outbox.nextBatch(tx, batchSize), ({ subject }) => subject);
-    await Promise.all(
-      [...bySubject.values()].map(async (rows) => {
-        try {
-          await publishInOrder(rows);
-        } catch (error) {
-          outcome.failure ??= error;
+  const outcome: Outcome = { published: [], returned: [] };
+  const startedAt = performance.now();
+  const bySubject = Map.groupBy([...retries, ...free], ({ subject }) => subject);
+  await Promise.all(
+    [...bySubject.values()].map(async (inOrder) => {
+      try {
+        for (const due of inOrder) {
+          if (performance.now() - startedAt > batchMs || outcome.failure !== undefined) return;
+          const work = { traceId: due.event.trace_id, traceparent: due.traceparent };
+          if (!(await context.run(work, () => publish(due, outcome, parts)))) return;
         }
-      }),
-    );
-    // What was confirmed leaves even if others failed: sending it twice would help nobody.
-    await outbox.remove(tx, outcome.published);
-    await outbox.putOff(tx, outcome.putOff);
-    return {
-      published: outcome.published.length,
-      putOff: outcome.putOff.length,
-      ...(outcome.failure !== undefined && { failure: outcome.failure }),
-    };
-  });
+      } catch (error) {
+        outcome.failure ??= error;
+      }
+    }),
+  );
+
+  const published = new Set(outcome.published);
+  const returned = new Set(outcome.returned);
+  await forgetRetries(
+    tx,
+    retries.filter((due) => published.has(due)),
+  );
+  await putOff(tx, outcome.returned, 'tried');
+  // Their confirm did not come, or they were not sent, or stand behind one that waits.
+  await putOff(
+    tx,
+    events.filter((due) => !published.has(due) && !returned.has(due)),
+    'untried',
+  );
+  const last = events.at(-1);
+  if (last !== undefined) await advance(tx, last);
+  return {
+    published: outcome.published.length,
+    putOff: outcome.returned.length,
+    ...(outcome.failure !== undefined && { failure: outcome.failure }),
+  };
+}
+
+/** @returns whether the next event of the subject may follow */
+async function publish(due: Message, outcome: Outcome, { publisher, faultOf, metrics, log }: RelayParts): Promise<boolean> {
+  const { event_type, event_id } = due.event;
+  const fault = faultOf(due.event);
+  const result = fault === undefined ? await publisher.publish(due) : { returned: `the event breaks its schema: ${fault}` };
+  if (result === 'routed') {
+    outcome.published.push(due);
+    metrics.published.inc();
+    log.debug({ event_type, event_id }, `Published event ${event_type}`);
+    return true;
+  }
+  outcome.returned.push(due);
+  metrics.unroutable.inc();
+  const level = due.attempts === 0 ? 'warn' : 'debug';
+  log[level]({ event_type, event_id, reason: result.returned }, `Event ${event_type} came back and stays in the outbox`);
+  return false;
 }
 
 /** Runs until disposed. Polls fast after work and slowly when idle; `wake` it after a commit in this process. */
@@ -94,16 +123,15 @@ export function startRelay(parts: RelayParts): Loop {
 
   async function step(): Promise<number> {
     try {
-      const { published, putOff, failure } = await runOnce(parts);
+      const { logged, published, putOff, failure } = await runOnce(parts);
       if (failure !== undefined) throw failure;
       if (failures > 0) parts.log.info({ component: 'relay', failures }, 'Relay publishes again');
       failures = 0;
-      pauseMs = published + putOff > 0 ? pollMs.shortest : Math.min(pollMs.longest, pauseMs * 2);
+      pauseMs = logged + published + putOff > 0 ? pollMs.shortest : Math.min(pollMs.longest, pauseMs * 2);
       // A full batch has more behind it.
       return published >= batchSize ? 0 : pauseMs;
     } catch (error) {
-      if (failures === 0)
-        parts.log.warn({ component: 'relay', reason: (error as Error).message }, 'Relay interrupted; events wait in the outbox');
+      if (failures === 0) parts.log.warn({ component: 'relay', reason: (error as Error).message }, 'Relay interrupted; events wait');
       failures += 1;
       return backoffMs(failures, { firstMs: 50, maxMs: 2000 });
     }

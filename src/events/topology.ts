@@ -8,3 +8,15 @@ export const deadLetterQueue = 'rollcall.user_events.dlq';
 export function retryQueue(delayMs: number): string {
   return `${queue}.retry.${delayMs}ms`;
 }
+
+/** Our own count of failed attempts; the broker's counts are not the same over its versions. */
+export const attemptsHeader = 'rollcall_attempts';
+/** Why the consumer gave a message up. */
+export const reasonHeader = 'rollcall_reason';
+
+/** The client refuses a property that is there and undefined. */
+export function definedOnly<Fields extends object>(fields: Fields): { [Key in keyof Fields]?: NonNullable<Fields[Key]> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [Key in keyof Fields]?: NonNullable<Fields[Key]>;
+  };
+}

@@ -49,6 +49,7 @@ export async function addOpenApi(app: FastifyInstance, version: string): Promise
       servers: [{ url: '/' }],
       tags: [
         { name: 'users', description: 'The users.' },
+        { name: 'events', description: 'The changes of the users, to catch up with.' },
         { name: 'health', description: 'Whether the service lives, is ready, and how it does.' },
       ],
     },

@@ -1,4 +1,5 @@
 // The end of the HTTP server without a failed request: first new work is turned elsewhere, then the door is closed.
+import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 
@@ -13,6 +14,15 @@ export type Drain = {
 
 export function addDrain(app: FastifyInstance): Drain {
   let draining = false;
+  // Connections on which no request was ever sent, as clients and balancers keep them in store: Node does not count them as
+  // idle, and would wait for them.
+  const unused = new Set<Socket>();
+  app.server.on('connection', (socket: Socket) => {
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
+  });
+  app.server.on('request', ({ socket }) => unused.delete(socket));
+
   app.addHook('onSend', (_request, reply, payload, done) => {
     if (draining) reply.header('connection', 'close');
     done(null, payload);
@@ -24,7 +34,9 @@ export function addDrain(app: FastifyInstance): Drain {
     async close(ms) {
       draining = true;
       await sleep(ms);
-      await app.close();
+      const closed = app.close();
+      for (const socket of unused) if (socket.bytesRead === 0) socket.destroy();
+      await closed;
     },
   };
 }

@@ -8,7 +8,7 @@ export type Gauges = {
   pool(): { total: number; idle: number; waiting: number };
   passwordsWaiting(): number;
   /** May fail or be slow where PostgreSQL is away: then the two gauges keep their last value. */
-  outbox(): Promise<{ depth: number; oldestSeconds: number }>;
+  backlog(): Promise<{ depth: number; oldestSeconds: number; deadRows: number }>;
   brokerConnected(): boolean;
 };
 
@@ -43,6 +43,7 @@ export function createMetrics(build: { name: string; version: string }) {
     ),
     handled: counter('rollcall_events_handled_total', 'Events whose effect the consumer committed.'),
     duplicate: counter('rollcall_events_duplicate_total', 'Deliveries of an event that had been handled before.'),
+    stale: counter('rollcall_events_stale_total', 'Events that came after a later version of their subject, and were dropped.'),
     retried: counter('rollcall_events_retried_total', 'Deliveries that failed and were put off.'),
     deadLettered: counter('rollcall_events_dead_lettered_total', 'Events that the consumer gave up on.'),
 
@@ -58,21 +59,21 @@ export function createMetrics(build: { name: string; version: string }) {
           },
         });
       // One measurement for both gauges of a scrape.
-      let measuring: ReturnType<Gauges['outbox']> | undefined;
+      let measuring: ReturnType<Gauges['backlog']> | undefined;
       const measure = () => {
-        measuring ??= gauges.outbox().finally(() => {
+        measuring ??= gauges.backlog().finally(() => {
           measuring = undefined;
         });
         return measuring;
       };
-      const outboxGauge = (name: string, help: string, read: (outbox: Awaited<ReturnType<Gauges['outbox']>>) => number) =>
+      const backlogGauge = (name: string, help: string, read: (backlog: Awaited<ReturnType<Gauges['backlog']>>) => number) =>
         new Gauge({
           name,
           help,
           registers,
           async collect() {
-            const outbox = await measure().catch(() => undefined);
-            if (outbox !== undefined) this.set(read(outbox));
+            const backlog = await measure().catch(() => undefined);
+            if (backlog !== undefined) this.set(read(backlog));
           },
         });
       gauge('rollcall_database_connections', 'Open connections of the pool for lists and writes.', () => gauges.pool().total);
@@ -80,11 +81,16 @@ export function createMetrics(build: { name: string; version: string }) {
       gauge('rollcall_database_waiting', 'Requests that wait for a connection of that pool.', () => gauges.pool().waiting);
       gauge('rollcall_password_hash_waiting', 'Passwords that wait for a hashing thread.', () => gauges.passwordsWaiting());
       gauge('rollcall_broker_connected', '1 while the relay can publish.', () => (gauges.brokerConnected() ? 1 : 0));
-      outboxGauge('rollcall_outbox_depth', 'Events that wait for the relay.', ({ depth }) => depth);
-      outboxGauge(
+      backlogGauge('rollcall_outbox_depth', 'Events that were committed and are not yet published.', ({ depth }) => depth);
+      backlogGauge(
         'rollcall_outbox_oldest_age_seconds',
-        'Age of the event that has waited longest for the relay; 0 if none waits.',
+        'Age of the event that has waited longest to be published; 0 if none waits.',
         ({ oldestSeconds }) => oldestSeconds,
+      );
+      backlogGauge(
+        'rollcall_outbox_dead_rows',
+        'Dead rows of the tables that events pass through; autovacuum keeps them few.',
+        ({ deadRows }) => deadRows,
       );
     },
   };

@@ -3,7 +3,7 @@ import type { Reaction } from '../events/consumer.ts';
 import { types } from './events.ts';
 
 const takeNote: Reaction = {
-  describe: ({ data }) => ({ subject: `user_id=${data['user_id']}`, fields: { user_id: data['user_id'] } }),
+  about: ({ data }) => ({ name: 'user_id', id: Number(data['user_id']), version: Number(data['version']) }),
 };
 
 export const reactions: Readonly<Record<string, Reaction>> = {

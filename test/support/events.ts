@@ -5,6 +5,7 @@ import type { Broker } from '../../src/events/broker.ts';
 import { createConsumer, type Reaction } from '../../src/events/consumer.ts';
 import type { Event } from '../../src/events/envelope.ts';
 import { createInProcessBroker } from '../../src/events/in-process.ts';
+import { measureBacklog } from '../../src/events/publishing.ts';
 import { createRabbitBroker } from '../../src/events/rabbitmq.ts';
 import { runOnce } from '../../src/events/relay.ts';
 import { createEventCheck } from '../../src/events/schemas.ts';
@@ -26,11 +27,11 @@ export type Carrier = AsyncDisposable &
     consume(effect: NonNullable<Reaction['effect']>): void;
     /** Appends an event for a user, as a change would have. @returns its id */
     append(userId: number, version: number, options?: { eventId?: string; traceId?: string }): Promise<string>;
-    /** Runs the relay until the outbox has nothing that is due and nothing was put off for later. */
+    /** Runs the relay until everything is published; what was put off is due at once. */
     relay(): Promise<void>;
     /** One round of the relay. */
     step(): ReturnType<typeof runOnce>;
-    outboxDepth(): Promise<number>;
+    backlog(): Promise<number>;
   };
 
 export const retryDelaysMs = [10, 20];
@@ -51,9 +52,9 @@ export async function startCarrier(kind: BrokerKind): Promise<Carrier> {
   const publisher = starting.use(broker.startPublisher());
   const consuming = starting.use(new AsyncDisposableStack());
   const stack = starting.move();
-  const step = () => runOnce({ pool, publisher, faultOf, metrics, log });
+  const step = () => runOnce({ pool, publisher, faultOf, onLogged: () => {}, metrics, log });
 
-  const outboxDepth = async () => Number((await database.query<{ n: string }>('select count(*) as n from outbox'))[0]?.n);
+  const backlog = async () => (await measureBacklog(pool)).depth;
 
   return {
     ...captured,
@@ -61,11 +62,8 @@ export async function startCarrier(kind: BrokerKind): Promise<Carrier> {
     metrics,
     rabbitUrl,
     consume(effect) {
-      const describe: Reaction['describe'] = ({ data }) => ({
-        subject: `user_id=${data['user_id']}`,
-        fields: { user_id: data['user_id'], version: data['version'] },
-      });
-      const reactions = Object.fromEntries(definitions.map(({ type }) => [type, { effect, describe }]));
+      const about: Reaction['about'] = ({ data }) => ({ name: 'user_id', id: Number(data['user_id']), version: Number(data['version']) });
+      const reactions = Object.fromEntries(definitions.map(({ type }) => [type, { effect, about }]));
       const stopping = new AbortController();
       consuming.use(
         broker.startSubscription(createConsumer({ pool, reactions, faultOf, retryDelaysMs, metrics, log, stopping: stopping.signal })),
@@ -82,13 +80,13 @@ export async function startCarrier(kind: BrokerKind): Promise<Carrier> {
     },
     step,
     async relay() {
-      while ((await outboxDepth()) > 0) {
+      while ((await backlog()) > 0) {
         await step();
         // What was put off is due at once: the wait itself is not what is tested.
-        await database.query('update outbox set retry_at = now() where retry_at > now()');
+        await database.query('update event_retry set retry_at = now() where retry_at > now()');
       }
     },
-    outboxDepth,
+    backlog,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }

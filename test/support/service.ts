@@ -13,6 +13,8 @@ export type TestService = AsyncDisposable &
     readonly database: TestDatabase;
     /** A plain value goes as JSON; bytes and text go as they are, with the content type that `headers` name. */
     call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
+    /** Resolves when just so many committed events are not yet published. */
+    backlog(depth: number): Promise<void>;
     createUser(fields?: { name?: string; surname?: string; password?: string }): Promise<{ id: number } & Record<string, string>>;
   };
 
@@ -36,7 +38,7 @@ export async function startService(env: Record<string, string> = {}, options: { 
       redirect: 'manual',
     });
     const text = await response.text();
-    const isJson = /json/.test(response.headers.get('content-type') ?? '');
+    const isJson = /[/+]json/.test(response.headers.get('content-type') ?? '');
     return { status: response.status, headers: response.headers, text, json: isJson && text !== '' ? JSON.parse(text) : undefined };
   }
 
@@ -45,6 +47,10 @@ export async function startService(env: Record<string, string> = {}, options: { 
     url: system.url,
     database,
     call,
+    async backlog(depth) {
+      const gauge = new RegExp(`^rollcall_outbox_depth ${depth}$`, 'm');
+      while (!gauge.test((await call('GET', '/metrics')).text));
+    },
     async createUser(fields = {}) {
       const { status, json, text } = await call('POST', '/users/', { name: 'John', surname: 'Doe', password: 'correct horse', ...fields });
       if (status !== 201) throw new Error(`the user was not created: ${text}`);

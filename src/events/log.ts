@@ -1,0 +1,96 @@
+// The event log: every event at its position, dense and in order, in a partition for each day. Only the active relay writes
+// it, one transaction at a time, so whoever has read up to a position has missed nothing before it.
+import type { Db, Tx } from '../db/client.ts';
+import type { Event } from './envelope.ts';
+import { timestampSql } from './outbox.ts';
+
+/** A place in the log: everything up to it has been read. `loggedAt` finds the partition. */
+export type Cursor = { readonly position: string; readonly loggedAt: string };
+
+export type LoggedEvent = Cursor & {
+  /** What it tells of; events of one subject stay in order. */
+  readonly subject: string;
+  readonly traceparent: string;
+  readonly event: Event;
+};
+
+/**
+ * Makes the caller's transaction the active relay until it ends: true for one at a time over all instances. Positions are
+ * dense and in order of commit only because of it.
+ */
+export async function lock(tx: Tx): Promise<boolean> {
+  // "outb" in ASCII.
+  const [row] = await tx.query<{ locked: boolean }>('select pg_try_advisory_xact_lock(1869968482) as locked');
+  return row?.locked === true;
+}
+
+/**
+ * Moves up to `limit` events from the outbox to the end of the log. Under the lock. A user's events keep their order: a later
+ * one can only be seen here when the one before it was committed.
+ * @returns how many
+ */
+export async function sequence(tx: Tx, limit: number): Promise<number> {
+  const [row] = await tx.query<{ moved: number }>(
+    `with moved as (
+       delete from outbox where position in (select position from outbox order by position limit $1) returning *
+     ), state as (
+       update event_state
+       set logged_position = logged_position + (select count(*) from moved), logged_at = greatest(now(), logged_at)
+       where exists (select from moved)
+       returning logged_position - (select count(*) from moved) as before, logged_at
+     ), logged as (
+       insert into event (position, logged_at, event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
+       select state.before + row_number() over (order by moved.position), state.logged_at,
+         event_id, event_type, subject, occurred_at, trace_id, traceparent, data
+       from moved, state
+     )
+     select count(*)::int as moved from moved`,
+    [limit],
+  );
+  return row?.moved ?? 0;
+}
+
+type EventRow = Event & { position: string; logged_at: string; subject: string; traceparent: string };
+
+/** Columns of a row that `toLogged` reads. */
+export const columnsSql = `event.position, ${timestampSql('event.logged_at')} as logged_at, event.subject, event.traceparent, event.event_id,
+  event.event_type, event.trace_id, event.data, ${timestampSql('event.occurred_at')} as occurred_at`;
+
+export function toLogged<Row extends EventRow>({ position, logged_at, subject, traceparent, ...row }: Row): LoggedEvent {
+  const { event_id, event_type, occurred_at, trace_id, data } = row;
+  return { position, loggedAt: logged_at, subject, traceparent, event: { event_id, event_type, occurred_at, trace_id, data } };
+}
+
+export type Filter = { readonly subject?: string | undefined; readonly types?: readonly string[] | undefined };
+
+/** How many positions one reading looks at, so that a filter that lets little through costs no more than one that lets all. */
+export const positionsMax = 20_000;
+
+/** The next events after a cursor, in order: up to `limit` of those that the filter lets through, among the next `positionsMax`. */
+export async function readAfter(
+  db: Db,
+  { position, loggedAt }: Cursor,
+  limit: number,
+  { subject, types }: Filter = {},
+): Promise<LoggedEvent[]> {
+  const values: unknown[] = [position, loggedAt, limit];
+  const conditions = ['position > $1', `position <= $1::bigint + ${positionsMax}`, 'logged_at >= $2'];
+  if (subject !== undefined) conditions.push(`subject = $${values.push(subject)}`);
+  if (types !== undefined) conditions.push(`event_type = any($${values.push(types)})`);
+  const rows = await db.query<EventRow>(
+    `select ${columnsSql} from event where ${conditions.join(' and ')} order by position limit $3`,
+    values,
+  );
+  return rows.map(toLogged);
+}
+
+export type Bounds = { readonly end: Cursor; readonly expiredPosition: string };
+
+/** Where the log ends, and up to where it has expired. */
+export async function readBounds(db: Db): Promise<Bounds> {
+  const [row] = await db.query<{ position: string; logged_at: string; expired: string }>(
+    `select logged_position as position, ${timestampSql('logged_at')} as logged_at, expired_position as expired from event_state`,
+  );
+  if (row === undefined) throw new Error('event_state has lost its row');
+  return { end: { position: row.position, loggedAt: row.logged_at }, expiredPosition: row.expired };
+}

@@ -1,0 +1,80 @@
+// The days of the event log: a partition for each is made ahead of time, and dropped when its time is over.
+import type { Db, Pool, Tx } from '../db/client.ts';
+import { lock } from './log.ts';
+
+const daysAhead = 3;
+
+/**
+ * Makes the partitions of today and the next days, and drops those that are older than `days` and wholly published. Each is a
+ * transaction of its own: a day must not be missing because an old one cannot be dropped yet.
+ * @returns the names of the partitions that were dropped
+ */
+export async function maintain(pool: Pool, days: number): Promise<string[]> {
+  await alone(pool, async (tx) => {
+    for (let ahead = 0; ahead <= daysAhead; ahead += 1) await makePartition(tx, ahead);
+  });
+  return (await alone(pool, (tx) => dropExpired(tx, days))) ?? [];
+}
+
+async function alone<Result>(pool: Pool, work: (tx: Tx) => Promise<Result>): Promise<Result | undefined> {
+  return pool.inTransaction(async (tx) => {
+    // With the log's writer kept out, the highest position of a partition is final, and no two instances make the same day.
+    if (!(await lock(tx))) return undefined;
+    // A reader of an old partition may hold it for a while: better later than to make every other reader queue behind us.
+    await tx.query("set local lock_timeout = '500ms'");
+    return work(tx);
+  });
+}
+
+async function makePartition(tx: Db, ahead: number): Promise<void> {
+  // Where the default partition has taken events of that day already, they stay there; the day needs none of its own.
+  await tx.query(
+    `do $$
+     declare
+       day date := (now() at time zone 'UTC')::date + ${ahead};
+       name text := 'event_' || to_char(day, 'YYYYMMDD');
+     begin
+       if to_regclass(name) is null and not exists (
+         select from event_default where logged_at >= day::timestamp at time zone 'UTC' and logged_at < (day + 1)::timestamp at time zone 'UTC'
+       ) then
+         execute format('create table %I partition of event for values from (%L) to (%L)',
+           name, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
+       end if;
+     end $$`,
+  );
+}
+
+async function dropExpired(tx: Db, days: number): Promise<string[]> {
+  const partitions = await tx.query<{ name: string }>(
+    `select relname as name from pg_inherits join pg_class on pg_class.oid = inhrelid
+     where inhparent = 'event'::regclass and relname ~ '^event_\\d{8}$'
+       and to_date(right(relname, 8), 'YYYYMMDD') < (now() at time zone 'UTC')::date - $1::int
+     order by relname`,
+    [days],
+  );
+  const dropped: string[] = [];
+  for (const { name } of partitions) {
+    const [last] = await tx.query<{ position: string | null; unpublished: boolean }>(
+      `select max(position) as position,
+         coalesce(max(position) > (select published_position from event_state), false)
+           or exists (select from event_retry where position <= (select max(position) from ${name})) as unpublished
+       from ${name}`,
+    );
+    // What never reached the broker is kept, and with it all that came later.
+    if (last?.unpublished) break;
+    if (last?.position != null) await tx.query('update event_state set expired_position = $1', [last.position]);
+    await tx.query(`drop table ${name}`);
+    dropped.push(name);
+  }
+  await tx.query(
+    `with gone as (
+       delete from event_default
+       where logged_at < now() - ($1 + 1) * interval '1 day' and position <= (select published_position from event_state)
+         and not exists (select from event_retry where event_retry.position = event_default.position)
+       returning position
+     )
+     update event_state set expired_position = greatest(expired_position, (select max(position) from gone)) where exists (select from gone)`,
+    [days],
+  );
+  return dropped;
+}
