@@ -1,6 +1,6 @@
 // What is announced about users. The publisher and the consumer check events against these schemas, and the AsyncAPI
 // document shows them.
-import { type Static, type TSchema, Type } from 'typebox';
+import { type TSchema, Type } from 'typebox';
 import { Envelope, type EventDefinition } from '../events/envelope.ts';
 import { exampleUser, idMax, User } from './schemas.ts';
 
@@ -50,5 +50,3 @@ export const definitions: readonly EventDefinition[] = [
   }),
   define(types.deleted, Deletion, 'A user was deleted.', { user_id: 1, version: 3 }),
 ];
-
-export type EventData = Static<typeof Changes> | Static<typeof Deletion>;
