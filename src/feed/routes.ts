@@ -72,7 +72,7 @@ export function addFeed(app: App, { db, tail, definitions }: FeedParts): void {
   );
 
   async function start(after: string | undefined): Promise<Cursor> {
-    const { expiredPosition } = await readBounds(db);
+    const { end, expiredPosition } = await readBounds(db);
     if (after === undefined) return { position: expiredPosition, loggedAt: '1970-01-01T00:00:00.000000Z' };
     const cursor = parseCursor(after);
     if (cursor === undefined) {
@@ -83,6 +83,13 @@ export function addFeed(app: App, { db, tail, definitions }: FeedParts): void {
       throw new Problem(
         'cursor_expired',
         'Events after this cursor have expired. Take a new snapshot from /users/snapshot and go on from its cursor.',
+      );
+    }
+    // As after a restore from an older backup: waiting until the log gets there would skip what is written meanwhile.
+    if (isBefore(end.position, cursor.position)) {
+      throw new Problem(
+        'cursor_expired',
+        'This cursor is beyond the end of the log. Take a new snapshot from /users/snapshot and go on from its cursor.',
       );
     }
     return cursor;

@@ -59,12 +59,17 @@ export async function addOpenApi(app: FastifyInstance, version: string): Promise
 /** Call it after the routes. */
 export async function addDocumentation(app: FastifyInstance, asyncApi: object): Promise<void> {
   const asyncApiText = JSON.stringify(asyncApi);
-  let openApiText: string | undefined;
+  // Made when they are first asked for, since the routes are complete only then, and once, since it takes long.
+  let json: string | undefined;
+  let yaml: string | undefined;
   serve(app, '/schema/openapi.json', 'application/json; charset=utf-8', () => {
-    openApiText ??= JSON.stringify(app.swagger());
-    return openApiText;
+    json ??= JSON.stringify(app.swagger());
+    return json;
   });
-  serve(app, '/schema/openapi.yaml', 'application/yaml', () => app.swagger({ yaml: true }));
+  serve(app, '/schema/openapi.yaml', 'application/yaml', () => {
+    yaml ??= app.swagger({ yaml: true });
+    return yaml;
+  });
   serve(app, '/schema/asyncapi.json', 'application/json; charset=utf-8', () => asyncApiText);
 
   const ofPage = { 'content-security-policy': pagePolicy };

@@ -7,10 +7,14 @@ export type Drain = {
   readonly draining: boolean;
   /**
    * Readiness fails from now on, and each answer closes its connection; after `ms` nothing new is accepted, and the promise
-   * settles when the last request under way has been answered.
+   * settles when the last request under way has been answered, or cut off after 5 s.
    */
   close(ms: number): Promise<void>;
 };
+
+// Longer than any answer takes. A closing server of Node no longer looks for requests that are late, so without a limit one
+// that never arrives would hold up the end for ever.
+const answersMsMax = 5000;
 
 export function addDrain(app: FastifyInstance): Drain {
   let draining = false;
@@ -36,7 +40,9 @@ export function addDrain(app: FastifyInstance): Drain {
       await sleep(ms);
       const closed = app.close();
       for (const socket of unused) if (socket.bytesRead === 0) socket.destroy();
+      const timer = setTimeout(() => app.server.closeAllConnections(), answersMsMax);
       await closed;
+      clearTimeout(timer);
     },
   };
 }

@@ -33,12 +33,12 @@ export function addCors(app: FastifyInstance, origins: readonly string[]): void 
       if (method === 'OPTIONS' && headers['access-control-request-method'] !== undefined) {
         reply
           .header('access-control-allow-methods', 'GET, HEAD, POST, PUT, DELETE')
-          .header('access-control-allow-headers', 'content-type, x-request-id, traceparent')
+          .header('access-control-allow-headers', 'content-type, last-event-id, traceparent, x-request-id')
           .header('access-control-max-age', '600');
       } else {
         reply.header(
           'access-control-expose-headers',
-          'x-trace-id, location, allow, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset',
+          'allow, link, location, ratelimit-limit, ratelimit-remaining, ratelimit-reset, retry-after, x-trace-id',
         );
       }
     }

@@ -32,6 +32,8 @@ export type ServerSettings = {
 export type ServerParts = { readonly settings: ServerSettings; readonly log: Logger; readonly metrics: Metrics };
 
 const bodyBytesMax = 1024 * 1024;
+/** After it a caller who does not read is taken for gone. Longer than any wait for an event, or between two signs of life. */
+const silenceMsMax = 120_000;
 
 /**
  * @param addFeatures adds the routes; they come under everything set up here
@@ -43,8 +45,7 @@ export async function createServer({ settings, log, metrics }: ServerParts, addF
     bodyLimit: bodyBytesMax,
     requestTimeout: settings.HTTP_REQUEST_TIMEOUT_MS,
     keepAliveTimeout: settings.HTTP_KEEP_ALIVE_TIMEOUT_MS,
-    // A caller who does not read the answer is no better than one who sends nothing.
-    connectionTimeout: settings.HTTP_KEEP_ALIVE_TIMEOUT_MS,
+    connectionTimeout: silenceMsMax,
     http: {
       headersTimeout: settings.HTTP_HEADERS_TIMEOUT_MS,
       // Node looks for requests that are late only so often.

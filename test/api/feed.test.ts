@@ -207,6 +207,8 @@ suite('the event log', { concurrency: true }, () => {
       events.map(({ data }) => data.user_id),
       [3],
     );
+    const beyond = formatCursor({ position: '1000', loggedAt: '2030-01-01T00:00:00.000000Z' });
+    assert.equal((await service.call('GET', `/events/?after=${beyond}`)).json.code, 'cursor_expired', 'nor is one of another log taken');
   });
 
   test('a process that does not write the log waits at its end like one that does', async () => {

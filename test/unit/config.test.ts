@@ -34,6 +34,7 @@ const wrong: Env = {
   RABBITMQ_URL: 'http://me:secret@host',
   RABBITMQ_CONFIRM_TIMEOUT_MS: '5s',
   EVENT_PAYLOAD: 'all',
+  EVENT_RETENTION_DAYS: '0',
   PORT: '65536',
   AUTH: 'on',
   TRUST_PROXY: '10.0.0.0/8,everyone',
