@@ -25,22 +25,10 @@ create table "event" (
   traceparent text not null,
   data json not null,
   constraint event_pkey PRIMARY KEY ("position", logged_at)
-);
+) partition by RANGE (logged_at);
 CREATE INDEX event_subject_position_idx ON ONLY public.event USING btree (subject, "position");
 
-create table "event_default" (
-  position bigint not null,
-  logged_at timestamp with time zone not null,
-  event_id uuid not null,
-  event_type text not null,
-  subject text not null,
-  occurred_at timestamp with time zone not null,
-  trace_id text not null,
-  traceparent text not null,
-  data json not null,
-  constraint event_default_pkey PRIMARY KEY ("position", logged_at)
-);
-CREATE INDEX event_default_subject_position_idx ON public.event_default USING btree (subject, "position");
+create table "event_default" partition of event DEFAULT;
 
 create table "event_retry" (
   position bigint not null,

@@ -1,10 +1,13 @@
-// A schema as SQL, read from PostgreSQL's catalogues: the same text on every version that the service supports.
+// A schema as SQL, read from PostgreSQL's catalogues: the same text on every version that the service supports, on any day.
 import pg from 'pg';
 
 const tablesSql = `
-  select c.oid, c.relname as name
+  select c.oid, c.relname as name, pg_get_partkeydef(c.oid) as partitioned_by, pg_get_expr(c.relpartbound, c.oid) as bound,
+    (select inhparent::regclass::text from pg_inherits where inhrelid = c.oid) as parent
   from pg_class as c
   where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace
+    -- The days of the event log come and go.
+    and not (c.relispartition and c.relname ~ '^event_\\d{8}$')
   order by c.relname`;
 
 const columnsSql = `
@@ -29,19 +32,27 @@ const indexesSql = `
   where indrelid = $1 and not exists (select from pg_constraint where conindid = indexrelid)
   order by indexrelid::regclass::text`;
 
+type Table = { oid: number; name: string; partitioned_by: string | null; bound: string | null; parent: string | null };
 type Column = { name: string; type: string; required: boolean; identity: string; default: string | null };
 
 export async function describeSchema(url: string): Promise<string> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
+  await client.query("set timezone = 'UTC'");
   try {
     const parts = ['-- Made by "npm run generate" from the migrations: how the schema stands after all of them.\n'];
-    for (const { oid, name } of (await client.query<{ oid: number; name: string }>(tablesSql)).rows) {
+    for (const { oid, name, partitioned_by, bound, parent } of (await client.query<Table>(tablesSql)).rows) {
+      if (bound !== null) {
+        parts.push(`create table ${pg.escapeIdentifier(name)} partition of ${parent} ${bound};\n`);
+        continue;
+      }
       const columns = (await client.query<Column>(columnsSql, [oid])).rows.map(describeColumn);
       const constraints = (await client.query<{ name: string; definition: string }>(constraintsSql, [oid])).rows.map(
         (constraint) => `constraint ${constraint.name} ${constraint.definition}`,
       );
-      parts.push(`create table ${pg.escapeIdentifier(name)} (\n${[...columns, ...constraints].map((line) => `  ${line}`).join(',\n')}\n);`);
+      parts.push(
+        `create table ${pg.escapeIdentifier(name)} (\n${[...columns, ...constraints].map((line) => `  ${line}`).join(',\n')}\n)${partitioned_by === null ? '' : ` partition by ${partitioned_by}`};`,
+      );
       for (const { definition } of (await client.query<{ definition: string }>(indexesSql, [oid])).rows) parts.push(`${definition};`);
       parts.push('');
     }
