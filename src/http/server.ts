@@ -19,7 +19,7 @@ import { addValidation } from './validation.ts';
 
 export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
 
-export type ServerSettings = {
+type ServerSettings = {
   readonly HTTP_HEADERS_TIMEOUT_MS: number;
   readonly HTTP_REQUEST_TIMEOUT_MS: number;
   readonly HTTP_KEEP_ALIVE_TIMEOUT_MS: number;

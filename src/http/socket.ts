@@ -35,8 +35,11 @@ export function addReplies(app: FastifyInstance): void {
 type HttpSocket = Socket & { readonly _httpMessage?: ServerResponse<IncomingMessage> | null };
 
 export function createClientErrorHandler(log: Logger) {
+  // What comes after an error is another error, piece by piece: one is enough.
+  const waiting = new WeakSet<Socket>();
+
   function handle(error: NodeJS.ErrnoException, socket: HttpSocket): void {
-    if (socket.writableEnded) return;
+    if (socket.writableEnded || waiting.has(socket)) return;
     if (error.code === 'ECONNRESET' || !socket.writable) {
       socket.destroy();
       return;
@@ -44,7 +47,11 @@ export function createClientErrorHandler(log: Logger) {
     const response = socket._httpMessage;
     // An earlier request of the connection is being answered, and its answer comes first.
     if (response?.req.complete === true) {
-      response.once('close', () => handle(error, socket));
+      waiting.add(socket);
+      response.once('close', () => {
+        waiting.delete(socket);
+        handle(error, socket);
+      });
       return;
     }
     const [code, detail, reason] = problems[error.code ?? ''] ?? malformed;

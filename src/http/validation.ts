@@ -7,8 +7,11 @@ import { nothingAt, pathOf } from './target.ts';
 
 // Each unknown field is a violation of its own: a body of a hundred thousand of them must not cost as many.
 const fieldsMax = 100;
-/** NFC of a text is at most so much shorter than the text, in UTF-16 units (Unicode FAQ on normalisation, expansion factors). */
-const nfcShrinkMax = 4;
+/**
+ * How many UTF-16 units can become one code point of NFC: no character decomposes into more than four (UAX #15; U+1F82 does),
+ * of two units each.
+ */
+const unitsPerCodePointMax = 8;
 
 export function addValidation(app: FastifyInstance): void {
   const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true, verbose: true });
@@ -26,10 +29,12 @@ export function addValidation(app: FastifyInstance): void {
       const { maxLength } = schema as { maxLength?: number };
       if (maxLength === undefined) throw new Error('x-normalize needs a maxLength');
       return (text: string, at) => {
+        if (at === undefined) return true;
+        const trimmed = mode === 'nfc-trim' ? text.trim() : text;
         // Normalising takes time by the square of a run of combining marks, minutes for 1 MiB of them. What is longer than this
         // is too long in any form, and stays as it is for maxLength to refuse.
-        if (at === undefined || text.length > maxLength * nfcShrinkMax) return true;
-        at.parentData[at.parentDataProperty] = mode === 'nfc-trim' ? text.normalize('NFC').trim() : text.normalize('NFC');
+        const hopeless = trimmed.length > maxLength * unitsPerCodePointMax;
+        at.parentData[at.parentDataProperty] = hopeless ? trimmed : trimmed.normalize('NFC');
         return true;
       };
     },

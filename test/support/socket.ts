@@ -9,8 +9,6 @@ export type Connection = Disposable & {
   write(bytes: string | Uint8Array): void;
   /** Says that nothing more will be sent; what comes is still read. */
   end(): void;
-  /** Reads nothing more. */
-  pause(): void;
   /** Breaks the connection off. */
   reset(): void;
   /** The next answer. @param to the method that it answers */
@@ -56,7 +54,6 @@ export async function connect(url: string): Promise<Connection> {
   return {
     write: (bytes) => void (socket.writable && socket.write(bytes)),
     end: () => void socket.end(),
-    pause: () => void socket.pause(),
     reset: () => void socket.resetAndDestroy(),
     async answer(to = 'GET') {
       const head = await receive(() => {

@@ -60,8 +60,9 @@ suite('the rules of users', () => {
       'x'.repeat(255),
       '😀'.repeat(255),
       'e\u0301'.repeat(255),
-      `  ${'x'.repeat(255)}  `,
-      '\u1fc1\u0345'.normalize('NFD').repeat(127),
+      `${' '.repeat(5000)}${'x'.repeat(255)}\n`,
+      '\u1f82'.normalize('NFD').repeat(255),
+      '\u{16d63}\u{16d67}\u{16d67}'.repeat(255),
     ])
       assert.equal((await post({ name })).status, 201, `${[...name].length} code points`);
     for (const name of ['x'.repeat(256), '😀'.repeat(256), 'e\u0301'.repeat(256), '\u0344'.repeat(128)])

@@ -1,0 +1,107 @@
+// How fast the service is: one table, each figure beside a floor that was measured in the same run on the same machine.
+// `npm run bench -- --help` tells the options. A figure that misses what is wanted fails nothing.
+import { availableParallelism, loadavg } from 'node:os';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { users } from './database.ts';
+import { events } from './events.ts';
+import { hashing } from './hashing.ts';
+import { connections } from './load.ts';
+import { memory } from './memory.ts';
+import { deepList, getById, list } from './reads.ts';
+import { relay } from './relay.ts';
+import type { Measurement } from './row.ts';
+import { type Stage, startStage } from './stage.ts';
+import { start } from './start.ts';
+import { formatJson, formatTable, type Result } from './table.ts';
+import { post, put, remove } from './writes.ts';
+
+const measurements = {
+  get: getById,
+  list,
+  deep: deepList,
+  post,
+  put,
+  delete: remove,
+  hashing,
+  events,
+  relay,
+  memory,
+  start,
+} as const satisfies Record<string, Measurement>;
+const keys = Object.keys(measurements);
+
+const usage = `npm run bench -- [--only get,post] [--seconds 4] [--json] [--profile folder]
+
+  --only      some of: ${keys.join(', ')}
+  --seconds   measured time for each side of a row, from 1 to 60
+  --json      every round's figures, for a program
+  --profile   folder for CPU profiles of the service; the figures then include the profiler
+`;
+
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      only: { type: 'string', default: keys.join(',') },
+      seconds: { type: 'string', default: '4' },
+      json: { type: 'boolean', default: false },
+      profile: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const only = values.only.split(',');
+  const seconds = Number(values.seconds);
+  const unknown = only.filter((key) => !keys.includes(key));
+  if (unknown.length > 0) throw new TypeError(`--only does not know ${unknown.join(', ')}`);
+  if (!(seconds >= 1 && seconds <= 60)) throw new TypeError('--seconds is a number from 1 to 60');
+  return { ...values, only, seconds, profileFolder: values.profile === undefined ? undefined : resolve(values.profile) };
+}
+
+async function measure(key: string, measurement: Measurement, stage: Stage): Promise<Result> {
+  const startedAt = performance.now();
+  process.stderr.write(`${key} ... `);
+  try {
+    return { key, measurement, rows: await measurement.measure(stage) };
+  } catch (error) {
+    stage.signal.throwIfAborted();
+    process.exitCode = 1;
+    return { key, measurement, rows: [], failure: (error as Error).message };
+  } finally {
+    process.stderr.write(`${((performance.now() - startedAt) / 1000).toFixed(0)} s\n`);
+  }
+}
+
+async function main(signal: AbortSignal): Promise<void> {
+  const { help, only, json, ...options } = readOptions();
+  if (help) return void process.stdout.write(usage);
+  await using stage = await startStage({ ...options, signal });
+  const [busy = 0] = loadavg();
+  const results: Result[] = [];
+  for (const [key, measurement] of Object.entries(measurements))
+    if (only.includes(key)) results.push(await measure(key, measurement, stage));
+
+  const environment = {
+    node: process.version,
+    cores: availableParallelism(),
+    loadBefore: busy,
+    postgres: stage.postgresVersion,
+    users,
+    connections,
+  };
+  if (json) console.log(formatJson(environment, results));
+  else {
+    const facts = `Node ${environment.node}, PostgreSQL ${environment.postgres}, ${environment.cores} cores (load average before: ${busy.toFixed(1)}), ${users} users, ${connections} connections`;
+    console.log(`${facts}\n\n${formatTable(results)}`);
+  }
+}
+
+const stopping = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
+
+try {
+  await main(stopping.signal);
+} catch (error) {
+  if (stopping.signal.aborted) process.stderr.write('stopped\n');
+  else console.error(error instanceof TypeError ? `${error.message}\n\n${usage}` : error);
+  process.exitCode = stopping.signal.aborted ? 130 : 1;
+}

@@ -1,0 +1,98 @@
+// The bench's own PostgreSQL server, durable as in production, and its databases: each measurement gets a clone of the one
+// with the users, or of the empty one.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { readConfig } from '../src/config.ts';
+import type { ConnectionSettings } from '../src/db/client.ts';
+import { startEmbedded } from '../src/db/embedded.ts';
+import { migrate } from '../src/db/migrate.ts';
+import { hash } from '../src/security/hash-worker.ts';
+import { recommendedCost } from '../src/security/passwords.ts';
+
+export const users = 100_000;
+
+export type Database = AsyncDisposable & {
+  readonly url: string;
+  query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
+};
+
+export type Databases = AsyncDisposable & {
+  readonly version: string;
+  clone(template: 'users' | 'empty'): Promise<Database>;
+};
+
+/** How the service connects by default. */
+export function connectionSettings(url: string): ConnectionSettings & { readonly poolSize: number } {
+  const config = readConfig({ DATABASE_URL: url });
+  return {
+    url,
+    applicationName: 'bench floor',
+    connectTimeoutMs: config.DATABASE_CONNECT_TIMEOUT_MS,
+    statementTimeoutMs: config.DATABASE_STATEMENT_TIMEOUT_MS,
+    poolSize: config.DATABASE_POOL_SIZE,
+  };
+}
+
+export async function startDatabases(): Promise<Databases> {
+  await using starting = new AsyncDisposableStack();
+  const dataDir = await mkdtemp(join(tmpdir(), 'rollcall-bench-pg-'));
+  starting.defer(() => rm(dataDir, { recursive: true, force: true }));
+  // Commit times are what the rows about events are made of; nothing else is set, so that every commit is flushed.
+  const settings = { track_commit_timestamp: 'on' };
+  const server = starting.use(await startEmbedded({ dataDir, holder: 'npm run bench', log: () => {}, settings }));
+  const urlOf = (name: string) => {
+    const url = new URL(server.url);
+    url.pathname = `/${name}`;
+    return url.href;
+  };
+  const admin = starting.use(await connect(urlOf('postgres')));
+
+  for (const name of ['empty', 'users']) {
+    await admin.query(`create database ${name}`);
+    await migrate({ ...connectionSettings(urlOf(name)), statementTimeoutMs: 0 });
+  }
+  await using filled = await connect(urlOf('users'));
+  await filled.query(
+    `insert into "user" (name, surname, password)
+     select 'Name ' || n, 'Surname ' || n, $1 from generate_series(1, $2::int) as n`,
+    [hash({ plain: 'correct horse battery', cost: recommendedCost }), users],
+  );
+  await filled.query('vacuum (analyze) "user"');
+  const [{ version = '' } = {}] = await filled.query<{ version: string }>(`select current_setting('server_version') as version`);
+  await admin.query('checkpoint');
+
+  let clones = 0;
+  const running = starting.move();
+  return {
+    version,
+    async clone(template) {
+      clones += 1;
+      const name = `clone_${clones}`;
+      await admin.query(`create database ${name} template ${template}`);
+      // Or the one that comes by itself would fall into the measurement.
+      await admin.query('checkpoint');
+      const database = await connect(urlOf(name));
+      return {
+        ...database,
+        async [Symbol.asyncDispose]() {
+          await database[Symbol.asyncDispose]();
+          await admin.query(`drop database ${name} with (force)`);
+        },
+      };
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+async function connect(url: string): Promise<Database> {
+  const client = new pg.Client({ connectionString: url });
+  client.on('error', () => {});
+  await client.connect();
+  return {
+    url,
+    query: async (text, values) => (await client.query(text, values)).rows,
+    [Symbol.asyncDispose]: () => client.end(),
+  };
+}

@@ -1,0 +1,71 @@
+// From the commit of a change to the commit of what its event does.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startPool } from '../src/db/client.ts';
+import { connectionSettings, type Database } from './database.ts';
+import { createCaller, pace } from './load.ts';
+import { operations } from './operations.ts';
+import { type Measurement, quantile, type Row, takeTurns } from './row.ts';
+import type { Stage } from './stage.ts';
+
+const perSecond = 100;
+const rounds = 2;
+const warmUpSeconds = 1;
+const pollMs = 20;
+
+export const events: Measurement = {
+  definition: `PUTs at a steady ${perSecond} a second. From the commit of the user's row to the commit of the consumer's inbox row, as PostgreSQL noted both (track_commit_timestamp). Floor: the same two rows written one after the other over the driver, with nothing in between.`,
+  async measure(stage) {
+    await using rabbit = await stage.createVhost();
+    return [...(await measureEvents(stage, 'in-process', {})), ...(await measureEvents(stage, 'RabbitMQ', { RABBITMQ_URL: rabbit.url }))];
+  },
+};
+
+async function measureEvents(stage: Stage, broker: string, env: Record<string, string>): Promise<Row[]> {
+  await using database = await stage.cloneDatabase('users');
+  await using untouched = await stage.cloneDatabase('users');
+  await using service = await stage.startService({ DATABASE_URL: database.url, ...env });
+  using caller = createCaller(service.url);
+  const settings = connectionSettings(untouched.url);
+  await using pool = startPool(settings, settings.poolSize);
+
+  const throughService: Send = (n, traceId) => caller.call({ ...operations.update.request(n), traceId });
+  const throughDriver: Send = async (n, traceId) => {
+    await operations.update.statement(pool, n);
+    await pool.query('insert into inbox (event_id, trace_id) values (gen_random_uuid(), $1)', [traceId]);
+  };
+  await measureTimes(stage, database, warmUpSeconds, throughService);
+  await measureTimes(stage, untouched, warmUpSeconds, throughDriver);
+  const { measured, floor } = await takeTurns(rounds, {
+    measured: () => measureTimes(stage, database, stage.seconds / rounds, throughService),
+    floor: () => measureTimes(stage, untouched, stage.seconds / rounds, throughDriver),
+  });
+  return [0.5, 0.99].map((share) => ({
+    what: `event handled, p${share * 100}, ${broker}`,
+    unit: 'ms',
+    measured: measured.map((times) => quantile(times, share)),
+    floor: { what: `two commits, p${share * 100}`, measured: floor.map((times) => quantile(times, share)) },
+  }));
+}
+
+/** Writes change `n`, whose inbox row gets the trace id. */
+type Send = (n: number, traceId: string) => Promise<unknown>;
+
+let changes = 0;
+
+/** Milliseconds between the two commits of each change. */
+async function measureTimes({ signal }: Stage, database: Database, seconds: number, send: Send): Promise<number[]> {
+  await database.query('truncate inbox');
+  const sent = await pace({ signal, seconds, perSecond }, () => {
+    changes += 1;
+    return send(changes, `Bench-${changes}`);
+  });
+  for (;;) {
+    // The change gave its number to the user's surname; each changes another user, so xmin is that of the change.
+    const times = await database.query<{ ms: number }>(
+      `select (extract(epoch from pg_xact_commit_timestamp(inbox.xmin) - pg_xact_commit_timestamp("user".xmin)) * 1000)::float8 as ms
+       from inbox join "user" on "user".surname = inbox.trace_id`,
+    );
+    if (times.length === sent.length) return times.map(({ ms }) => ms);
+    await sleep(pollMs, undefined, { signal });
+  }
+}

@@ -1,0 +1,64 @@
+// What is done to the users: as a request to the service, and as the call of the service's own function that sends the SQL.
+// `n` counts the calls, so that no two of them write the same.
+import type { Db } from '../src/db/client.ts';
+import { deleteUser, updateUser } from '../src/users/commands.ts';
+import { getUser, listUsers } from '../src/users/queries.ts';
+import { users } from './database.ts';
+import type { Request } from './load.ts';
+
+export type Operation = { request(n: number): Request; statement(db: Db, n: number): Promise<unknown> };
+
+/** Of 10,000 pages of ten. */
+export const deepPage = 9000;
+
+const anyId = (n: number) => String(1 + ((n * 7919) % users));
+const names = (n: number) => ({ name: `Bench-${n}`, surname: `Bench-${n}` });
+const parts = (db: Db) => ({ db, passwords: undefined as never, eventPayload: 'full' as const });
+
+export const operations = {
+  get: {
+    request: (n) => ({ method: 'GET', path: `/users/${anyId(n)}` }),
+    statement: (db, n) => getUser(db, anyId(n)),
+  },
+  listFirst: {
+    request: () => ({ method: 'GET', path: '/users/' }),
+    statement: (db) => listUsers(db, 1, 10),
+  },
+  listDeep: {
+    request: () => ({ method: 'GET', path: `/users/?page=${deepPage}` }),
+    statement: (db) => listUsers(db, deepPage, 10),
+  },
+  update: {
+    request: (n) => ({ method: 'PUT', path: `/users/${anyId(n)}`, body: names(n) }),
+    statement: (db, n) => updateUser(parts(db), anyId(n), names(n)),
+  },
+  delete: {
+    request: (n) => ({ method: 'DELETE', path: `/users/${users - n}` }),
+    statement: (db, n) => deleteUser(parts(db), String(users - n)),
+  },
+} as const satisfies Record<string, Operation>;
+
+/** A list for `load`, long enough that not the same few rows are read again and again. */
+export const someReads: readonly Request[] = Array.from({ length: 200 }, (_, n) => operations.get.request(n));
+
+export const create: Request = {
+  method: 'POST',
+  path: '/users/',
+  body: { name: 'John', surname: 'Doe', password: 'correct horse battery' },
+};
+
+/** The SQL that a function sends, where it sends one statement. */
+export async function sqlOf(statement: (db: Db) => Promise<unknown>): Promise<string> {
+  const texts: string[] = [];
+  const recorder: Db = {
+    async query(text) {
+      texts.push(text);
+      return [];
+    },
+  };
+  // It finds no row, and may say so.
+  await statement(recorder).catch(() => {});
+  const [text, ...more] = texts;
+  if (text === undefined || more.length > 0) throw new Error(`one statement was expected, not ${texts.length}`);
+  return text;
+}

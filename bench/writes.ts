@@ -1,0 +1,66 @@
+// POST, PUT and DELETE, each with its event.
+import { createCaller, load } from './load.ts';
+import { create, operations } from './operations.ts';
+import { inTurns } from './reads.ts';
+import type { Measurement, Row } from './row.ts';
+import type { Stage } from './stage.ts';
+
+export const post: Measurement = {
+  definition:
+    'POST /users/, each with a new argon2id hash (19 MiB, two passes). Floor: such hashes from one thread a core, and nothing else.',
+  async measure(stage) {
+    await using database = await stage.cloneDatabase('users');
+    await using service = await stage.startService({ DATABASE_URL: database.url });
+    await using hashes = stage.startFloor('hashes');
+    using caller = createCaller(service.url);
+    const { measured, floor } = await inTurns(stage, {
+      async measured(seconds) {
+        const rate = await load({ ...stage, seconds }, service.url, [create]);
+        // It waits behind all whose callers have gone: none of them is hashed in the floor's time.
+        await caller.call(create);
+        return rate;
+      },
+      floor: (seconds) => hashes.ask<number>({ seconds }),
+    });
+    return [
+      {
+        what: 'POST',
+        unit: '/s',
+        measured,
+        floor: { what: 'argon2id on all cores', measured: floor },
+        want: { of: 'ratio', atLeast: 0.9 },
+      },
+    ];
+  },
+};
+
+const beside =
+  'Meanwhile the process relays and handles the events of these changes, in-process; what is left of them after a round is dropped. Floor: the same SQL, its event included, from 32 callers in a bare loop over a pool of the same size.';
+
+export const put: Measurement = {
+  definition: `PUT /users/{id} with a new name and surname. ${beside}`,
+  measure: async (stage) => [await measureWrite(stage, 'PUT, names only', 'update')],
+};
+
+export const remove: Measurement = {
+  definition: `DELETE /users/{id}. ${beside}`,
+  measure: async (stage) => [await measureWrite(stage, 'DELETE', 'delete')],
+};
+
+async function measureWrite(stage: Stage, what: string, operation: 'update' | 'delete'): Promise<Row> {
+  await using database = await stage.cloneDatabase('users');
+  await using untouched = await stage.cloneDatabase('users');
+  await using service = await stage.startService({ DATABASE_URL: database.url });
+  await using floor = stage.startFloor('statements', { url: untouched.url, operation });
+  let n = 0;
+  const { measured, loop } = await inTurns(stage, {
+    async measured(seconds) {
+      const rate = await load({ ...stage, seconds }, service.url, () => operations[operation].request(++n));
+      // Waits for the batch that the relay has in hand.
+      await database.query('truncate outbox');
+      return rate;
+    },
+    loop: (seconds) => floor.ask<number>({ seconds }),
+  });
+  return { what, unit: '/s', measured, floor: { what: 'same SQL, bare loop', measured: loop } };
+}

@@ -1,0 +1,168 @@
+// Faults of PostgreSQL and of the way to it.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Cluster } from '../cluster.ts';
+import type { Fault } from '../fault.ts';
+import { during, resetEach } from '../weather.ts';
+
+const networks = ({ instances }: Cluster) => instances.map(({ database }) => database);
+
+export const postgresFaults: readonly Fault[] = [
+  {
+    name: 'backend-kill',
+    what: 'kill -9 of one backend: PostgreSQL ends all sessions and recovers from its log',
+    claims: ['postgres'],
+    seconds: [4, 4],
+    async run({ database }, turn) {
+      const rows = await database.query<{ pid: number }>(
+        `select pid from pg_stat_activity where datname = current_database() and application_name like 'rollcall-%' order by pid`,
+      );
+      // The server has just named it as its own.
+      const { pid } = turn.random.pick(rows);
+      process.kill(pid, 'SIGKILL');
+      turn.say(`killed backend ${pid}, one of ${rows.length}`);
+      await turn.hold(4, 4);
+    },
+  },
+  {
+    name: 'postgres-kill',
+    what: 'kill -9 of the postmaster, then a new start',
+    claims: ['postgres'],
+    seconds: [5, 5],
+    async run({ postgres }, turn) {
+      const startedAt = performance.now();
+      await postgres.kill();
+      turn.say('killed the postmaster');
+      await postgres.start();
+      turn.say(`PostgreSQL is back after ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
+      await turn.hold(4, 4);
+    },
+  },
+  {
+    name: 'postgres-restart',
+    what: 'a fast restart under load',
+    claims: ['postgres'],
+    seconds: [5, 5],
+    async run({ postgres }, turn) {
+      await postgres.stop();
+      await postgres.start();
+      turn.say('restarted PostgreSQL');
+      await turn.hold(4, 4);
+    },
+  },
+  {
+    name: 'postgres-stopped',
+    what: 'stopped for 60 s',
+    claims: ['postgres'],
+    seconds: [11, 61],
+    async run(cluster, turn) {
+      await during(
+        networks(cluster),
+        (network) => network.refuse(),
+        async () => {
+          await cluster.postgres.stop();
+          turn.say('stopped PostgreSQL');
+          await turn.hold(60, 10);
+          await cluster.postgres.start();
+        },
+      );
+    },
+  },
+  {
+    name: 'postgres-half-open',
+    what: 'half-open for 30 s: connections stay, and nothing passes (one way, or both)',
+    claims: ['postgres'],
+    seconds: [8, 31],
+    async run(cluster, turn) {
+      const both = turn.random.next() < 0.5;
+      turn.say(`nothing passes ${both ? 'to or from' : 'from'} PostgreSQL`);
+      await during(
+        networks(cluster),
+        (network) => (both ? network.hold('toServer', 'toClient') : network.hold('toClient')),
+        () => turn.hold(30, 7),
+      );
+    },
+  },
+  {
+    name: 'postgres-slow-network',
+    what: '100 ms of latency each way, for 20 s',
+    claims: ['postgres'],
+    seconds: [6, 21],
+    async run(cluster, turn) {
+      turn.say('100 ms each way to PostgreSQL');
+      await during(
+        networks(cluster),
+        (network) => network.delay(100),
+        () => turn.hold(20, 5),
+      );
+    },
+  },
+  {
+    name: 'postgres-sliced',
+    what: 'what passes is sliced into pieces of 1 to 7 bytes, for 20 s',
+    claims: ['postgres'],
+    seconds: [5, 21],
+    async run(cluster, turn) {
+      const bytes = turn.random.between(1, 7);
+      turn.say(`slices of ${bytes} byte(s) to and from PostgreSQL`);
+      await during(
+        networks(cluster),
+        (network) => network.slice(bytes),
+        () => turn.hold(20, 4),
+      );
+    },
+  },
+  {
+    name: 'postgres-reset',
+    what: 'every connection to PostgreSQL is reset every 200 ms, for 20 s',
+    claims: ['postgres'],
+    seconds: [6, 21],
+    async run(cluster, turn) {
+      const resets = await resetEach(200, networks(cluster), () => turn.hold(20, 5));
+      turn.say(`reset ${resets} connection(s) to PostgreSQL`);
+    },
+  },
+  {
+    name: 'disk-full',
+    what: "PostgreSQL's disk is full for 15 s",
+    claims: ['postgres'],
+    seconds: [10, 17],
+    whyNot: async ({ postgres }) => postgres.noSmallDisk,
+    async run({ postgres }, turn) {
+      const enough = new AbortController();
+      turn.say('filling the disk');
+      const filling = postgres.fillDisk(AbortSignal.any([enough.signal, turn.signal]));
+      await turn.hold(15, 6);
+      enough.abort();
+      const mebibytes = (await filling) / 2 ** 20;
+      await postgres.freeDisk();
+      turn.say(`freed its ${mebibytes.toFixed(0)} MiB; PostgreSQL ${postgres.running ? 'went through it' : 'gave up, and is started'}`);
+      await postgres.start();
+      await turn.hold(2, 2);
+    },
+  },
+  {
+    name: 'slow-transaction',
+    what: 'changes whose transactions stay open after they drew their position, between fast ones; a lock on a row that others want',
+    claims: ['postgres'],
+    seconds: [6, 6],
+    async run({ load, instances, database }, turn) {
+      const { random } = turn;
+      const attempts: ReturnType<typeof load.attempt>[] = [];
+      // The last is longer than the service waits: it says 503, and the change is made all the same.
+      for (const [round, ms] of [700, 1000, 1200, 2600].entries()) {
+        const userId = load.pickUser(random);
+        const name = `slow ${ms} ${round} ${random.between(0, 1e9)}`;
+        attempts.push(load.attempt('slow', random.pick(instances), { kind: 'update', userId, name }));
+        await sleep(50, undefined, { signal: turn.signal });
+        // They wait for the row, while the clients' changes of other users go past.
+        for (let n = 0; n < 3; n += 1) attempts.push(load.attempt('behind', random.pick(instances), { kind: 'update', userId }));
+        await turn.hold(0.5, 0.5);
+      }
+      const lock = await database.hold('select from "user" where id = $1 for update', [load.pickUser(random)]);
+      await turn.hold(1, 1);
+      await lock.release();
+      const acknowledged = (await Promise.all(attempts)).filter(({ outcome }) => outcome === 'acknowledged');
+      turn.say(`${attempts.length} slow changes and changes behind them, ${acknowledged.length} acknowledged`);
+    },
+  },
+];

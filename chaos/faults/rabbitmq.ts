@@ -1,0 +1,217 @@
+// Faults of RabbitMQ, of its topology and of the way to it.
+import type { Alarm } from '../broker.ts';
+import type { Cluster } from '../cluster.ts';
+import type { Fault, Turn } from '../fault.ts';
+import { during, resetEach } from '../weather.ts';
+import { bindingKey, exchange, serviceQueue, wireQueue } from '../wire.ts';
+
+const networks = ({ instances }: Cluster) => instances.map(({ broker }) => broker);
+
+function alarm(kind: Alarm): Fault {
+  return {
+    name: `${kind}-alarm`,
+    what: `a ${kind} alarm for 60 s: the broker takes no messages`,
+    claims: ['broker'],
+    seconds: [12, 61],
+    whyNot: ({ broker }) => broker.whyNoShell(),
+    async run({ broker }, turn) {
+      await broker.raise(kind);
+      turn.say(`raised the ${kind} alarm`);
+      await turn.hold(60, 11);
+      await broker.clear(kind);
+    },
+  };
+}
+
+/**
+ * Takes every binding away for a time. Meanwhile the harness learns from the broker's trace what is published. Its own queue goes first
+ * and comes last: no event is to be routed to it alone, which for the relay would be as good as delivered.
+ */
+async function unbound({ vhost }: Cluster, turn: Turn, unbind: () => Promise<void>): Promise<void> {
+  await vhost.setTracing(true);
+  await vhost.unbind(exchange, wireQueue, bindingKey);
+  await unbind();
+  await turn.hold(20, 6);
+  const bound = await vhost.isBound(exchange, serviceQueue).catch(() => false);
+  turn.say(bound ? 'the service has bound its queue again by itself' : 'the service has not bound its queue again; it is bound by hand');
+  await vhost.declareExchange(exchange);
+  await vhost.bind(exchange, serviceQueue, bindingKey);
+  await vhost.bind(exchange, wireQueue, bindingKey);
+  await vhost.setTracing(false);
+}
+
+export const brokerFaults: readonly Fault[] = [
+  {
+    name: 'broker-stopped',
+    what: 'stopped for 60 s',
+    claims: ['broker'],
+    seconds: [18, 70],
+    async run(cluster, turn) {
+      await during(
+        networks(cluster),
+        (network) => network.refuse(),
+        async () => {
+          await cluster.broker.stop();
+          turn.say('stopped RabbitMQ');
+          await turn.hold(60, 8);
+          await cluster.broker.start();
+        },
+      );
+    },
+  },
+  {
+    name: 'broker-kill',
+    what: 'kill -9 under publish, five times',
+    claims: ['broker'],
+    seconds: [40, 45],
+    async run({ broker }, turn) {
+      for (let times = 0; times < 5; times += 1) {
+        const startedAt = performance.now();
+        await broker.kill();
+        turn.say('killed RabbitMQ');
+        await broker.start();
+        turn.say(`RabbitMQ is back after ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
+        await turn.hold(2, 1);
+      }
+    },
+  },
+  alarm('memory'),
+  alarm('disk'),
+  {
+    name: 'broker-paused',
+    what: 'SIGSTOP for 30 s: connections stay, and nobody answers',
+    claims: ['broker'],
+    seconds: [10, 31],
+    whyNot: ({ broker }) => broker.whyNoShell(),
+    async run({ broker }, turn) {
+      await broker.pause();
+      turn.say('stopped the process of RabbitMQ');
+      await turn.hold(30, 9);
+      broker.resume();
+    },
+  },
+  {
+    name: 'broker-half-open',
+    what: 'half-open for 30 s: connections stay, and nothing passes (one way, or both)',
+    claims: ['broker'],
+    seconds: [10, 31],
+    async run(cluster, turn) {
+      const both = turn.random.next() < 0.5;
+      turn.say(`nothing passes ${both ? 'to or from' : 'from'} RabbitMQ`);
+      await during(
+        networks(cluster),
+        (network) => (both ? network.hold('toServer', 'toClient') : network.hold('toClient')),
+        () => turn.hold(30, 9),
+      );
+    },
+  },
+  {
+    name: 'broker-refused',
+    what: 'connections to the broker are refused for 20 s, while it runs',
+    claims: ['broker'],
+    seconds: [6, 21],
+    async run(cluster, turn) {
+      turn.say('connections to RabbitMQ are refused');
+      await during(
+        networks(cluster),
+        (network) => network.refuse(),
+        () => turn.hold(20, 5),
+      );
+    },
+  },
+  {
+    name: 'broker-slow-network',
+    what: '200 ms of latency each way, for 20 s',
+    claims: ['broker'],
+    seconds: [6, 21],
+    async run(cluster, turn) {
+      turn.say('200 ms each way to RabbitMQ');
+      await during(
+        networks(cluster),
+        (network) => network.delay(200),
+        () => turn.hold(20, 5),
+      );
+    },
+  },
+  {
+    name: 'broker-sliced',
+    what: 'what passes is sliced into pieces of 1 to 7 bytes, for 20 s',
+    claims: ['broker'],
+    seconds: [5, 21],
+    async run(cluster, turn) {
+      const bytes = turn.random.between(1, 7);
+      turn.say(`slices of ${bytes} byte(s) to and from RabbitMQ`);
+      await during(
+        networks(cluster),
+        (network) => network.slice(bytes),
+        () => turn.hold(20, 4),
+      );
+    },
+  },
+  {
+    name: 'broker-reset',
+    what: 'every connection to the broker is reset every 200 ms, for 30 s',
+    claims: ['broker'],
+    seconds: [10, 31],
+    async run(cluster, turn) {
+      const resets = await resetEach(200, networks(cluster), () => turn.hold(30, 9));
+      turn.say(`reset ${resets} connection(s) to RabbitMQ`);
+    },
+  },
+  {
+    name: 'queue-unbound',
+    what: 'no queue is bound for 20 s: events cannot be routed',
+    claims: ['broker'],
+    seconds: [8, 21],
+    run: (cluster, turn) =>
+      unbound(cluster, turn, async () => {
+        await cluster.vhost.unbind(exchange, serviceQueue, bindingKey);
+        turn.say('unbound every queue');
+      }),
+  },
+  {
+    name: 'exchange-deleted',
+    what: 'the exchange is deleted, and with it every binding, for 20 s',
+    claims: ['broker'],
+    seconds: [8, 21],
+    run: (cluster, turn) =>
+      unbound(cluster, turn, async () => {
+        await cluster.vhost.deleteExchange(exchange);
+        turn.say('deleted the exchange');
+      }),
+  },
+  {
+    name: 'deliveries-100',
+    what: '100 deliveries of one event at once, three times',
+    claims: ['broker'],
+    seconds: [4, 4],
+    async run({ wire }, turn) {
+      for (let times = 0; times < 3; times += 1) {
+        const id = await wire.repeatLast(100);
+        turn.say(`delivered event ${id} 100 times more`);
+        await turn.hold(1, 1);
+      }
+    },
+  },
+  {
+    name: 'both-away-at-start',
+    what: 'all instances start while neither PostgreSQL nor RabbitMQ is there',
+    claims: ['postgres', 'broker', 'instances'],
+    seconds: [20, 30],
+    async run({ instances, postgres, broker }, turn) {
+      await Promise.all(instances.map((instance) => instance.terminate()));
+      const all = instances.flatMap((instance) => [instance.database, instance.broker]);
+      await during(
+        all,
+        (network) => network.refuse(),
+        async () => {
+          await Promise.all([postgres.stop(), broker.stop()]);
+          await Promise.all(instances.map((instance) => instance.start()));
+          turn.say('all instances started with neither PostgreSQL nor RabbitMQ');
+          await turn.hold(15, 5);
+          await Promise.all([postgres.start(), broker.start()]);
+        },
+      );
+    },
+  },
+];
