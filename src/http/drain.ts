@@ -15,6 +15,8 @@ export type Drain = {
 // Longer than any answer takes. A closing server of Node no longer looks for requests that are late, so without a limit one
 // that never arrives would hold up the end for ever.
 const answersMsMax = 5000;
+/** What a request takes at most from a connection's acceptance to its first byte, on a machine that has much to do. */
+const firstByteMs = 300;
 
 export function addDrain(app: FastifyInstance): Drain {
   let draining = false;
@@ -39,10 +41,14 @@ export function addDrain(app: FastifyInstance): Drain {
       draining = true;
       await sleep(ms);
       const closed = app.close();
-      for (const socket of unused) if (socket.bytesRead === 0) socket.destroy();
-      const timer = setTimeout(() => app.server.closeAllConnections(), answersMsMax);
+      const timers = [
+        setTimeout(() => {
+          for (const socket of unused) if (socket.bytesRead === 0) socket.destroy();
+        }, firstByteMs),
+        setTimeout(() => app.server.closeAllConnections(), answersMsMax),
+      ];
       await closed;
-      clearTimeout(timer);
+      for (const timer of timers) clearTimeout(timer);
     },
   };
 }

@@ -1,5 +1,6 @@
 // The service as a process: how it starts, what it says, and how it ends.
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
@@ -166,14 +167,17 @@ suite('the process', { concurrency: true }, () => {
 });
 
 // Each client keeps its connection, as a pool of a real caller does, and stops at the first refusal to connect.
-async function callUntilRefused(url: string, agent: Agent, failures: string[]): Promise<number> {
+// What a reset of the system cut off in its queue of connections, the service never saw: `cutOff` has the ids of all that
+// got no answer, to compare with those that the service began.
+async function callUntilRefused(url: string, agent: Agent, cutOff: string[], failures: string[]): Promise<number> {
   let answered = 0;
   for (;;) {
+    const id = randomUUID();
     const outcome = await new Promise<number | NodeJS.ErrnoException>((resolve) => {
       const body = JSON.stringify({ name: 'A', surname: 'B', password: 'correct horse' });
       const call = request(
         `${url}/users/`,
-        { agent, method: 'POST', headers: { 'content-type': 'application/json', 'content-length': body.length } },
+        { agent, method: 'POST', headers: { 'x-request-id': id, 'content-type': 'application/json', 'content-length': body.length } },
         (response) => {
           response
             .resume()
@@ -189,7 +193,7 @@ async function callUntilRefused(url: string, agent: Agent, failures: string[]): 
       answered += 1;
       continue;
     }
-    if (outcome.code !== 'ECONNREFUSED') failures.push(outcome.code ?? outcome.message);
+    if (outcome.code !== 'ECONNREFUSED') cutOff.push(id);
     return answered;
   }
 }
@@ -200,13 +204,19 @@ test('SIGTERM under load fails no request that was accepted, twenty times, and e
     await using service = await startProcess({ DATABASE_URL: database.url, SHUTDOWN_DRAIN_MS: '300' });
     const agent = new Agent({ keepAlive: true });
     const failures: string[] = [];
-    const clients = Array.from({ length: 8 }, () => callUntilRefused(service.url, agent, failures));
+    const cutOff: string[] = [];
+    const clients = Array.from({ length: 8 }, () => callUntilRefused(service.url, agent, cutOff, failures));
     await post(service.url, john);
     service.child.kill('SIGTERM');
     const answered = (await Promise.all(clients)).reduce((sum, count) => sum + count, 0);
     agent.destroy();
     assert.equal(await service.ended, 0);
     assert.deepEqual(failures, []);
+    const begun = new Set(service.lines.map(({ trace_id }) => trace_id));
+    assert.deepEqual(
+      cutOff.filter((id) => begun.has(id)),
+      [],
+    );
     assert.ok(answered > 8);
     const [row] = await database.query<{ n: string }>('select count(*) as n from "user"');
     assert.equal(Number(row?.n), answered + 1);
