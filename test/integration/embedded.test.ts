@@ -5,7 +5,7 @@ import { EventEmitter, on, once } from 'node:events';
 import { existsSync, readdirSync, watch } from 'node:fs';
 import { chmod, chown, mkdir, mkdtemp, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -271,7 +271,8 @@ test('as root, a folder that is open to others needs no capability, and its non-
   await chown(data, 1, 1);
   await using server = await start(data);
   assert.equal((await stat(`/proc/${server.pid}`)).uid, 1);
-  assert.equal(await capabilitiesOf(server), '0000000000000000');
+  // Where the clone itself is closed to others, as in a folder of mktemp, the server needs the capability for its own programs.
+  if (await isOpenToOthers(repository)) assert.equal(await capabilitiesOf(server), '0000000000000000');
 });
 
 test('as root without such a capability to lend, a folder closed to others is refused in one sentence with its cure', {
@@ -398,4 +399,9 @@ function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+async function isOpenToOthers(folder: string): Promise<boolean> {
+  const { mode } = await stat(folder);
+  return (mode & 0o001) !== 0 && (folder === '/' || isOpenToOthers(dirname(folder)));
 }
