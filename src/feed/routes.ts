@@ -1,6 +1,7 @@
 // The event log over HTTP: pages by cursor, with waiting at the end, and the same as server-sent events.
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
 import type { Db } from '../db/client.ts';
 import { formatCursor, isBefore, parseCursor } from '../events/cursor.ts';
 import type { EventDefinition } from '../events/envelope.ts';
@@ -35,13 +36,15 @@ export function addFeed(app: App, { db, tail, definitions }: FeedParts): void {
         querystring: FeedQuery,
         response: {
           ...refusals('cursor_expired', 'database_unavailable'),
-          200: answer(
-            'Events after the cursor.',
-            reference('FeedPage'),
-            { events: [example], next: 'NEAyMDI2LTAxLTAxVDAwOjAwOjAwLjAwMDAwMFo' },
-            {
-              link: { type: 'string', description: 'The next request, as `rel="next"` (RFC 8288).' },
-            },
+          200: withStream(
+            answer(
+              'Events after the cursor.',
+              reference('FeedPage'),
+              { events: [example], next: 'NEAyMDI2LTAxLTAxVDAwOjAwOjAwLjAwMDAwMFo' },
+              {
+                link: { type: 'string', description: 'The next request, as `rel="next"` (RFC 8288).' },
+              },
+            ),
           ),
         },
       },
@@ -130,6 +133,10 @@ export function addFeed(app: App, { db, tail, definitions }: FeedParts): void {
       .header('x-accel-buffering', 'no')
       .send(Readable.from(frames(), { highWaterMark: 1 }) as never);
   }
+}
+
+function withStream(page: ReturnType<typeof answer>) {
+  return { ...page, content: { ...page.content, [eventStream]: { schema: Type.String() } } };
 }
 
 function linkTo(request: FastifyRequest<{ Querystring: FeedQuery }>, next: string): string {
