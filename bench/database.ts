@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { readConfig } from '../src/config.ts';
-import type { ConnectionSettings } from '../src/db/client.ts';
+import type { ConnectionSettings, Db } from '../src/db/client.ts';
 import { startEmbedded } from '../src/db/embedded.ts';
 import { migrate } from '../src/db/migrate.ts';
 import { hash } from '../src/security/hash-worker.ts';
@@ -13,10 +13,7 @@ import { recommendedCost } from '../src/security/passwords.ts';
 
 export const users = 100_000;
 
-export type Database = AsyncDisposable & {
-  readonly url: string;
-  query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
-};
+export type Database = Db & AsyncDisposable & { readonly url: string };
 
 export type Databases = AsyncDisposable & {
   readonly version: string;
@@ -92,7 +89,7 @@ async function connect(url: string): Promise<Database> {
   await client.connect();
   return {
     url,
-    query: async (text, values) => (await client.query(text, values)).rows,
+    query: async (text, values) => (await client.query(text, values as unknown[])).rows,
     [Symbol.asyncDispose]: () => client.end(),
   };
 }

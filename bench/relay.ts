@@ -1,5 +1,6 @@
 // How fast a backlog leaves the outbox.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { measureBacklog } from '../src/events/publishing.ts';
 import type { Database } from './database.ts';
 import type { PublisherQuestion } from './floors/publisher.ts';
 import { type Measurement, takeTurns } from './row.ts';
@@ -35,7 +36,7 @@ export const relay: Measurement = {
 
 /** Events a second. */
 async function drain({ signal }: Stage, database: Database): Promise<number> {
-  const left = async () => Number((await database.query<{ left: string }>('select count(*) as left from outbox'))[0]?.left);
+  const left = async () => (await measureBacklog(database)).depth;
   await seed(database);
   await untilFewerThan(backlog);
   const [from, startedAt] = [await left(), performance.now()];

@@ -36,10 +36,16 @@ const alarms: Readonly<Record<Alarm, { readonly raise: string; readonly clear: s
   },
 };
 
-/** @param folder everything of the broker goes there: it is the TMPDIR of this process from here on */
+/** @param folder where everything of the broker goes */
 export async function startBroker(folder: string): Promise<Broker> {
+  const { TMPDIR } = process.env;
   process.env['TMPDIR'] = folder;
-  return new Broker(await startPrivateRabbit(), folder);
+  try {
+    return new Broker(await startPrivateRabbit(), folder);
+  } finally {
+    if (TMPDIR === undefined) delete process.env['TMPDIR'];
+    else process.env['TMPDIR'] = TMPDIR;
+  }
 }
 
 export class Broker implements AsyncDisposable {

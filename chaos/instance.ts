@@ -25,8 +25,11 @@ const root = fileURLToPath(new URL('../', import.meta.url));
 const startMsMax = 30_000;
 const wordsMax = 4000;
 const lineCharsMax = 1500;
+const recentCharsMax = 4 << 20;
 /** What the service says only where it has met a defect of its own. */
 const defects = /"event":"(?:Request failed|Unexpected error|Stopping failed|Not stopped after)/;
+
+export type Loudness = { readonly component: string; readonly lines: number };
 
 /** Of the child that runs now. */
 type Life = { readonly child: ChildProcess; readonly ended: Promise<number | string>; expected: boolean; words: string };
@@ -37,7 +40,12 @@ export class Instance implements AsyncDisposable {
   readonly database: Network;
   readonly broker: Network;
   readonly #options: InstanceOptions;
+  /** The most lines about one component in one second. */
+  loudest: Loudness = { component: '', lines: 0 };
+  readonly #lines = new Map<string, { second: number; lines: number }>();
   readonly #log: WriteStream | undefined;
+  readonly #recent: string[] = [];
+  #recentChars = 0;
   #life: Life | undefined;
 
   constructor(options: InstanceOptions) {
@@ -85,6 +93,11 @@ export class Instance implements AsyncDisposable {
   /** Nobody reads its log any more: its next line meets EPIPE. */
   closeStdout(): void {
     this.#life?.child.stdout?.destroy();
+  }
+
+  /** Whether its log of the last while holds these words. */
+  said(words: string): boolean {
+    return this.#recent.join('').includes(words);
   }
 
   async answers(path: string): Promise<boolean> {
@@ -145,9 +158,23 @@ export class Instance implements AsyncDisposable {
 
   #read(text: string): void {
     this.#log?.write(text);
+    this.#recent.push(text);
+    this.#recentChars += text.length;
+    while (this.#recentChars > recentCharsMax) this.#recentChars -= this.#recent.shift()?.length ?? 0;
     // A line that is torn between two chunks is missed; it is rarely the only one.
-    if (!defects.test(text)) return;
-    for (const line of text.split('\n')) if (defects.test(line)) this.#options.incident(`said: ${line.slice(0, lineCharsMax)}`);
+    for (const line of text.split('\n')) {
+      if (defects.test(line)) this.#options.incident(`said: ${line.slice(0, lineCharsMax)}`);
+      const [, component] = line.match(/"component":"(\w+)"/) ?? [];
+      if (component !== undefined) this.#count(component);
+    }
+  }
+
+  #count(component: string): void {
+    const second = Math.floor(performance.now() / 1000);
+    const before = this.#lines.get(component);
+    const lines = before?.second === second ? before.lines + 1 : 1;
+    this.#lines.set(component, { second, lines });
+    if (lines > this.loudest.lines) this.loudest = { component, lines };
   }
 
   async #end(signal: NodeJS.Signals): Promise<number | string> {

@@ -92,7 +92,7 @@ class Pair {
     this.#near = near;
     this.#far = far;
     // A server that is not there resets its client, as far as that can be done for a connection that was taken.
-    far.on('error', () => near.resetAndDestroy());
+    far.on('error', () => resetSocket(near));
     near.on('error', () => {});
     for (const socket of [near, far]) socket.setNoDelay(true);
     this.#flows = [new Flow('toServer', near, far, weather), new Flow('toClient', far, near, weather)];
@@ -100,7 +100,7 @@ class Pair {
   }
 
   reset(): void {
-    this.#near.resetAndDestroy();
+    resetSocket(this.#near);
     // It may be a unix socket, which knows no reset.
     this.#far.destroy();
   }
@@ -108,6 +108,12 @@ class Pair {
   resume(): void {
     for (const flow of this.#flows) flow.resume();
   }
+}
+
+// libuv refuses to reset a socket that is being shut down (uv_tcp_close_reset, EINVAL), and Node 24 then never closes its handle.
+function resetSocket(socket: Socket): void {
+  if (socket.writableEnded || socket.destroyed) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 type Chunk = { readonly bytes: Buffer; readonly dueAt: number };

@@ -20,6 +20,7 @@ export const role = postmaster.user;
 
 const startMsMax = 60_000;
 const diskBytes = 768 << 20;
+const ballastPieces = [Buffer.alloc(16 << 20), Buffer.alloc(1 << 12)];
 // Small, so that a full disk needs little to recover. Whatever else matters is PostgreSQL's default, fsync above all.
 const settings = { max_connections: '120', max_wal_size: '128MB', min_wal_size: '32MB' };
 
@@ -62,10 +63,12 @@ export class Postgres implements AsyncDisposable {
 
   /** Resolves when it takes queries. */
   async start(): Promise<void> {
-    for (const until = performance.now() + startMsMax; performance.now() < until; await sleep(20)) {
+    const startedAt = performance.now();
+    for (let launched = false; performance.now() - startedAt < startMsMax; await sleep(20)) {
       if (!this.running) {
         // What a killed postmaster left running may still hold the shared memory for a moment.
-        if (this.#child?.exitCode && !postmaster.mayPass(this.#output.end, this.#place)) break;
+        if (launched && !postmaster.mayPass(this.#output.end, this.#place)) break;
+        launched = true;
         this.#launch();
       }
       if (await this.#takesQueries()) return;
@@ -96,8 +99,8 @@ export class Postgres implements AsyncDisposable {
     const ballast = await open(this.#ballastPath, 'a');
     try {
       while (!signal.aborted) {
-        for (const bytes of [1 << 20, 1 << 12]) while (await isWritten(ballast.write(Buffer.alloc(bytes))));
-        await sleep(100, undefined, { signal }).catch(() => {});
+        for (const piece of ballastPieces) while (await isWritten(ballast.write(piece)));
+        await sleep(50, undefined, { signal }).catch(() => {});
       }
     } finally {
       await ballast.close();

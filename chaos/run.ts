@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from './cluster.ts';
 import type { Fault, Part, Turn } from './fault.ts';
 import type { History } from './history.ts';
+import type { Loudness } from './instance.ts';
 import type { Planned } from './schedule.ts';
 
 /** From the first effect of a fault to its cure. In milliseconds since the run began. */
@@ -16,6 +17,8 @@ export type Outcome = {
   readonly drainMs: number;
   /** What no fault excuses. */
   readonly incidents: readonly string[];
+  /** The most lines that one instance wrote about one component in one second. */
+  readonly loudest: Loudness;
 };
 
 export type RunOptions = {
@@ -82,5 +85,6 @@ export async function run(cluster: Cluster, plan: readonly Planned[], { seconds,
   await cluster.heal();
   line('', 'the load has ended, everything is healed; draining');
   const drainMs = await cluster.drain(signal);
-  return { history: await cluster.readHistory(), windows, skipped, drainMs, incidents };
+  const loudest = cluster.instances.map((instance) => instance.loudest).reduce((one, other) => (other.lines > one.lines ? other : one));
+  return { history: await cluster.readHistory(), windows, skipped, drainMs, incidents, loudest };
 }

@@ -56,6 +56,7 @@ const eachHeader = [
   'drain',
   'p99 calm',
   'p99 fault',
+  'log/s',
   '',
 ];
 
@@ -74,6 +75,7 @@ export function formatEach(results: readonly Result[]): string {
       seconds(longestOutageMs([...attempts])),
       seconds(outcome.drainMs),
       ...p99(attempts, outcome.windows),
+      number(outcome.loudest.lines),
       passes(result) ? 'ok' : 'FAILED',
     ];
   });
@@ -82,7 +84,7 @@ export function formatEach(results: readonly Result[]): string {
   return [...align([eachHeader, ...rows], columns), '', ...results.flatMap(remarksOf)].join('\n');
 }
 
-function remarks({ history, windows, skipped, incidents }: Outcome, verdict: Verdict): string[] {
+function remarks({ history, windows, skipped, incidents, loudest }: Outcome, verdict: Verdict): string[] {
   const answers = Map.groupBy(history.attempts, ({ answer }) => answer);
   const counts = Map.groupBy(windows, ({ fault }) => fault);
   const list = (groups: ReadonlyMap<string, readonly unknown[]>) =>
@@ -93,6 +95,7 @@ function remarks({ history, windows, skipped, incidents }: Outcome, verdict: Ver
   return [
     `answers: ${list(answers)}`,
     `faults: ${list(counts)}`,
+    `most log lines about one component of one instance in a second: ${loudest.lines} (${loudest.component})`,
     ...[...skipped].map(([name, reason]) => `SKIPPED ${name}: ${reason}`),
     ...verdict.findings,
     ...incidents.map((words) => `incident: ${words}`),

@@ -1,6 +1,6 @@
 // argon2id and nothing else: a thread for each core hashes in a loop, at the cost and the priority of the service's.
 import { once } from 'node:events';
-import { availableParallelism, setPriority } from 'node:os';
+import { availableParallelism, getPriority, setPriority } from 'node:os';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import { hash } from '../../src/security/hash-worker.ts';
 import { recommendedCost } from '../../src/security/passwords.ts';
@@ -16,7 +16,7 @@ function run(seconds: number): number {
 
 if (isMainThread) {
   // Threads inherit it. Other work on the machine then takes as much from this loop as from the service.
-  setPriority(10);
+  setPriority(Math.min(19, getPriority() + 10));
   const threads = Array.from({ length: availableParallelism() }, () => new Worker(new URL(import.meta.url)));
   answerQuestions(async ({ seconds }: { seconds: number }) => {
     const rates = threads.map(async (thread) => {

@@ -127,15 +127,23 @@ export const postgresFaults: readonly Fault[] = [
     claims: ['postgres'],
     seconds: [10, 17],
     whyNot: async ({ postgres }) => postgres.noSmallDisk,
-    async run({ postgres }, turn) {
+    async run({ postgres, database, load }, turn) {
       const enough = new AbortController();
+      const from = load.attempts.length;
       turn.say('filling the disk');
       const filling = postgres.fillDisk(AbortSignal.any([enough.signal, turn.signal]));
-      await turn.hold(15, 6);
+      for (let times = 0; times < 3; times += 1) {
+        await turn.hold(5, 2.5);
+        // The log goes on into a new file, for which there is no room.
+        await database.query('select pg_switch_wal()').catch(() => {});
+      }
       enough.abort();
       const mebibytes = (await filling) / 2 ** 20;
       await postgres.freeDisk();
-      turn.say(`freed its ${mebibytes.toFixed(0)} MiB; PostgreSQL ${postgres.running ? 'went through it' : 'gave up, and is started'}`);
+      const failed = load.attempts.slice(from).filter(({ outcome }) => outcome === 'unknown');
+      turn.say(
+        `freed its ${mebibytes.toFixed(0)} MiB; ${failed.length} change(s) failed, and PostgreSQL ${postgres.running ? 'runs' : 'gave up and is started again'}`,
+      );
       await postgres.start();
       await turn.hold(2, 2);
     },
