@@ -39,22 +39,32 @@ const usage = `npm run bench -- [--only get,post] [--seconds 4] [--json] [--prof
   --profile   folder for CPU profiles of the service; the figures then include the profiler
 `;
 
+class UsageError extends Error {}
+
+/** @throws UsageError */
 function readOptions() {
-  const { values } = parseArgs({
-    options: {
-      only: { type: 'string', default: keys.join(',') },
-      seconds: { type: 'string', default: '4' },
-      json: { type: 'boolean', default: false },
-      profile: { type: 'string' },
-      help: { type: 'boolean', default: false },
-    },
-  });
+  const { values } = parse();
   const only = values.only.split(',');
   const seconds = Number(values.seconds);
   const unknown = only.filter((key) => !keys.includes(key));
-  if (unknown.length > 0) throw new TypeError(`--only does not know ${unknown.join(', ')}`);
-  if (!(seconds >= 1 && seconds <= 60)) throw new TypeError('--seconds is a number from 1 to 60');
+  if (unknown.length > 0) throw new UsageError(`--only does not know ${unknown.join(', ')}`);
+  if (!(seconds >= 1 && seconds <= 60)) throw new UsageError('--seconds is a number from 1 to 60');
   return { ...values, only, seconds, profileFolder: values.profile === undefined ? undefined : resolve(values.profile) };
+}
+
+function parse() {
+  const options = {
+    only: { type: 'string', default: keys.join(',') },
+    seconds: { type: 'string', default: '4' },
+    json: { type: 'boolean', default: false },
+    profile: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  } as const;
+  try {
+    return parseArgs({ options });
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
 }
 
 async function measure(key: string, measurement: Measurement, stage: Stage): Promise<Result> {
@@ -102,6 +112,6 @@ try {
   await main(stopping.signal);
 } catch (error) {
   if (stopping.signal.aborted) process.stderr.write('stopped\n');
-  else console.error(error instanceof TypeError ? `${error.message}\n\n${usage}` : error);
+  else console.error(error instanceof UsageError ? `${error.message}\n\n${usage}` : error);
   process.exitCode = stopping.signal.aborted ? 130 : 1;
 }

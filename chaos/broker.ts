@@ -14,6 +14,7 @@ export type Vhost = AsyncDisposable & {
   setTracing(on: boolean): Promise<void>;
   deleteExchange(name: string): Promise<void>;
   declareExchange(name: string): Promise<void>;
+  hasExchange(name: string): Promise<boolean>;
   bind(exchange: string, queue: string, key: string): Promise<void>;
   unbind(exchange: string, queue: string, key: string): Promise<void>;
   isBound(exchange: string, queue: string): Promise<boolean>;
@@ -158,6 +159,7 @@ function openVhost(vhost: TestVhost, managementUrl: string): Vhost {
     setTracing: (on) => api('PUT', `vhosts/${name}`, { tracing: on }),
     deleteExchange: (exchange) => api('DELETE', `exchanges/${name}/${exchange}`),
     declareExchange: (exchange) => api('PUT', `exchanges/${name}/${exchange}`, { type: 'topic', durable: true }),
+    hasExchange: async (exchange) => (await api<{ name: string }[]>('GET', `exchanges/${name}`)).some((found) => found.name === exchange),
     bind: (exchange, queue, key) => api('POST', `bindings/${name}/e/${exchange}/q/${queue}`, { routing_key: key }),
     // Without arguments a binding's name is its key, percent-encoded by RabbitMQ too.
     unbind: (exchange, queue, key) =>

@@ -1,10 +1,25 @@
 // Faults of PostgreSQL and of the way to it.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from '../cluster.ts';
-import type { Fault } from '../fault.ts';
+import type { Fault, Turn } from '../fault.ts';
 import { during, resetEach } from '../weather.ts';
 
 const networks = ({ instances }: Cluster) => instances.map(({ database }) => database);
+
+/** Resolves with the time from now to the first answer to a change that was asked for after now. */
+async function untilWrites({ load, now }: Cluster, turn: Turn, secondsMax: number): Promise<void> {
+  const from = load.attempts.length;
+  const startedAt = now();
+  const again = () =>
+    load.attempts
+      .slice(from)
+      .find((attempt) => attempt.kind !== 'read' && attempt.outcome === 'acknowledged' && attempt.startedAt > startedAt);
+  let first = again();
+  for (; first === undefined; first = again()) await sleep(20, undefined, { signal: turn.signal });
+  const words = `writes again after ${((first.endedAt - startedAt) / 1000).toFixed(1)} s`;
+  turn.say(words);
+  if (first.endedAt - startedAt > secondsMax * 1000) turn.broken(`${words}; ${secondsMax} s are promised`);
+}
 
 export const postgresFaults: readonly Fault[] = [
   {
@@ -12,7 +27,8 @@ export const postgresFaults: readonly Fault[] = [
     what: 'kill -9 of one backend: PostgreSQL ends all sessions and recovers from its log',
     claims: ['postgres'],
     seconds: [4, 4],
-    async run({ database }, turn) {
+    async run(cluster, turn) {
+      const { database } = cluster;
       const rows = await database.query<{ pid: number }>(
         `select pid from pg_stat_activity where datname = current_database() and application_name like 'rollcall-%' order by pid`,
       );
@@ -20,7 +36,8 @@ export const postgresFaults: readonly Fault[] = [
       const { pid } = turn.random.pick(rows);
       process.kill(pid, 'SIGKILL');
       turn.say(`killed backend ${pid}, one of ${rows.length}`);
-      await turn.hold(4, 4);
+      await untilWrites(cluster, turn, 3);
+      await turn.hold(2, 2);
     },
   },
   {
@@ -28,13 +45,12 @@ export const postgresFaults: readonly Fault[] = [
     what: 'kill -9 of the postmaster, then a new start',
     claims: ['postgres'],
     seconds: [5, 5],
-    async run({ postgres }, turn) {
-      const startedAt = performance.now();
-      await postgres.kill();
-      turn.say('killed the postmaster');
-      await postgres.start();
-      turn.say(`PostgreSQL is back after ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
-      await turn.hold(4, 4);
+    async run(cluster, turn) {
+      await cluster.postgres.kill();
+      await cluster.postgres.start();
+      turn.say('killed the postmaster, and started another');
+      await untilWrites(cluster, turn, 5);
+      await turn.hold(2, 2);
     },
   },
   {
@@ -42,11 +58,12 @@ export const postgresFaults: readonly Fault[] = [
     what: 'a fast restart under load',
     claims: ['postgres'],
     seconds: [5, 5],
-    async run({ postgres }, turn) {
-      await postgres.stop();
-      await postgres.start();
+    async run(cluster, turn) {
+      await cluster.postgres.stop();
+      await cluster.postgres.start();
       turn.say('restarted PostgreSQL');
-      await turn.hold(4, 4);
+      await untilWrites(cluster, turn, 5);
+      await turn.hold(2, 2);
     },
   },
   {

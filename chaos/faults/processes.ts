@@ -1,9 +1,11 @@
 // Faults of the service's own processes: killed at the worst moments, stopped, woken, told to go, left without a log or with a wrong clock.
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { withoutBindings } from '../bindings.ts';
 import type { Cluster } from '../cluster.ts';
 import type { Fault, Turn } from '../fault.ts';
 import type { Instance } from '../instance.ts';
 import { during } from '../weather.ts';
+import { bindingKey, exchange, serviceQueue } from '../wire.ts';
 
 const everything = ['postgres', 'broker', 'instances'] as const;
 const takeoverMsMax = 20_000;
@@ -188,6 +190,24 @@ export const processFaults: readonly Fault[] = [
     },
   },
   {
+    name: 'consumer-stopped',
+    what: 'SIGSTOP of the active consumer until the broker has given its events to another; then it is woken',
+    claims: everything,
+    seconds: [33, 33],
+    async run(cluster, turn) {
+      const stopped = await cluster.findConsumer(turn.signal);
+      stopped.pause();
+      const startedAt = performance.now();
+      turn.say(`stopped ${stopped.name}, which handles the events`);
+      const successor = await cluster.findConsumer(turn.signal);
+      turn.say(`${successor.name} took over after ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
+      await turn.hold(1, 1);
+      stopped.resume();
+      turn.say(`woke ${stopped.name}`);
+      await turn.hold(2, 2);
+    },
+  },
+  {
     name: 'rolling-restart',
     what: 'the instances are restarted one by one under load',
     claims: ['instances'],
@@ -239,25 +259,31 @@ export const processFaults: readonly Fault[] = [
   },
   {
     name: 'clock-day',
-    what: "one instance a day ahead, one a day behind; then PostgreSQL's now() a day ahead, a day behind, and right again",
-    claims: ['instances', 'postgres'],
-    seconds: [12, 16],
+    what: "one instance a day ahead, one a day behind; then PostgreSQL's now() a day ahead while nothing is routed, a day behind, and right again",
+    claims: everything,
+    seconds: [14, 18],
     whyNot: async ({ movableClock }) => (movableClock ? undefined : 'the clock of SQL was not made movable at the start'),
-    async run({ instances, database }, turn) {
+    async run(cluster, turn) {
+      const { instances, database, vhost } = cluster;
       const [ahead, behind] = turn.random.shuffle(instances) as [Instance, Instance];
       await restartWithClock(ahead, dayMs);
       await restartWithClock(behind, -dayMs);
       turn.say(`${ahead.name} is a day ahead, ${behind.name} a day behind`);
       await turn.hold(3, 2);
-      for (const [shift, words] of [
-        ['1 day', 'a day ahead'],
-        ['-1 day', 'a day behind'],
-        ['0', 'right again'],
-      ]) {
+      const move = async (shift: string, words: string) => {
         await database.query('update chaos.clock set shift = $1', [shift]);
         turn.say(`now() of PostgreSQL is ${words}`);
         await turn.hold(3, 2);
-      }
+      };
+      await move('1 day', 'a day ahead');
+      // What is put off now must not wait for a day when the clock is right again.
+      await withoutBindings(
+        cluster,
+        () => vhost.unbind(exchange, serviceQueue, bindingKey),
+        () => turn.hold(1, 1),
+      );
+      await move('-1 day', 'a day behind');
+      await move('0', 'right again');
       for (const instance of [ahead, behind]) await restart(instance, turn);
     },
   },

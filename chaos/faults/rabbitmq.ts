@@ -1,7 +1,8 @@
 // Faults of RabbitMQ, of its topology and of the way to it.
+import { withoutBindings } from '../bindings.ts';
 import type { Alarm } from '../broker.ts';
 import type { Cluster } from '../cluster.ts';
-import type { Fault, Turn } from '../fault.ts';
+import type { Fault } from '../fault.ts';
 import { during, resetEach } from '../weather.ts';
 import { bindingKey, exchange, serviceQueue, wireQueue } from '../wire.ts';
 
@@ -23,22 +24,8 @@ function alarm(kind: Alarm): Fault {
   };
 }
 
-/**
- * Takes every binding away for a time. Meanwhile the harness learns from the broker's trace what is published. Its own queue goes first
- * and comes last: no event is to be routed to it alone, which for the relay would be as good as delivered.
- */
-async function unbound({ vhost }: Cluster, turn: Turn, unbind: () => Promise<void>): Promise<void> {
-  await vhost.setTracing(true);
-  await vhost.unbind(exchange, wireQueue, bindingKey);
-  await unbind();
-  await turn.hold(20, 6);
-  const bound = await vhost.isBound(exchange, serviceQueue).catch(() => false);
-  turn.say(bound ? 'the service has bound its queue again by itself' : 'the service has not bound its queue again; it is bound by hand');
-  await vhost.declareExchange(exchange);
-  await vhost.bind(exchange, serviceQueue, bindingKey);
-  await vhost.bind(exchange, wireQueue, bindingKey);
-  await vhost.setTracing(false);
-}
+const bindingWords = (bound: boolean) =>
+  bound ? 'the service had bound its queue again by itself' : 'the service had not bound its queue again; it was bound by hand';
 
 export const brokerFaults: readonly Fault[] = [
   {
@@ -163,22 +150,70 @@ export const brokerFaults: readonly Fault[] = [
     what: 'no queue is bound for 20 s: events cannot be routed',
     claims: ['broker'],
     seconds: [8, 21],
-    run: (cluster, turn) =>
-      unbound(cluster, turn, async () => {
-        await cluster.vhost.unbind(exchange, serviceQueue, bindingKey);
+    async run(cluster, turn) {
+      const unbind = () => cluster.vhost.unbind(exchange, serviceQueue, bindingKey);
+      const bound = await withoutBindings(cluster, unbind, async () => {
         turn.say('unbound every queue');
-      }),
+        await turn.hold(20, 6);
+      });
+      turn.say(bindingWords(bound));
+    },
   },
   {
     name: 'exchange-deleted',
     what: 'the exchange is deleted, and with it every binding, for 20 s',
     claims: ['broker'],
     seconds: [8, 21],
-    run: (cluster, turn) =>
-      unbound(cluster, turn, async () => {
-        await cluster.vhost.deleteExchange(exchange);
+    async run(cluster, turn) {
+      const remove = () => cluster.vhost.deleteExchange(exchange);
+      const bound = await withoutBindings(cluster, remove, async () => {
         turn.say('deleted the exchange');
-      }),
+        await turn.hold(20, 6);
+      });
+      turn.say(bindingWords(bound));
+    },
+  },
+  {
+    name: 'exchange-remade',
+    what: 'the exchange is deleted; as soon as the relay has made it again, another service binds its queue, long before any hand does',
+    claims: ['broker'],
+    seconds: [8, 21],
+    async run({ vhost }, turn) {
+      await vhost.setTracing(true);
+      await vhost.deleteExchange(exchange);
+      turn.say('deleted the exchange');
+      while (!(await vhost.hasExchange(exchange))) await turn.hold(0.02, 0.02);
+      await vhost.bind(exchange, wireQueue, bindingKey);
+      turn.say('the relay has made it again, and another service has bound its queue');
+      await turn.hold(20, 6);
+      turn.say(bindingWords(await vhost.isBound(exchange, serviceQueue)));
+      await vhost.bind(exchange, serviceQueue, bindingKey);
+      await vhost.setTracing(false);
+    },
+  },
+  {
+    name: 'redelivered-often',
+    what: 'events wait for a PostgreSQL that is away, while the connections to the broker are reset 25 times',
+    claims: ['broker', 'postgres'],
+    seconds: [42, 42],
+    async run(cluster, turn) {
+      const databases = cluster.instances.map(({ database }) => database);
+      // Confirms and deliveries are held back, so that events stand in the queue when PostgreSQL goes.
+      await during(
+        networks(cluster),
+        (network) => network.hold('toClient'),
+        async () => {
+          await turn.hold(1, 1);
+          for (const database of databases) await database.refuse();
+        },
+      );
+      for (let times = 0; times < 25; times += 1) {
+        for (const network of networks(cluster)) network.reset();
+        await turn.hold(1.5, 1.5);
+      }
+      turn.say('reset the connections to RabbitMQ 25 times');
+      for (const database of databases) await database.heal();
+    },
   },
   {
     name: 'deliveries-100',
