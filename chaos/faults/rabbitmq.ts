@@ -192,30 +192,6 @@ export const brokerFaults: readonly Fault[] = [
     },
   },
   {
-    name: 'redelivered-often',
-    what: 'events wait for a PostgreSQL that is away, while the connections to the broker are reset 25 times',
-    claims: ['broker', 'postgres'],
-    seconds: [42, 42],
-    async run(cluster, turn) {
-      const databases = cluster.instances.map(({ database }) => database);
-      // Confirms and deliveries are held back, so that events stand in the queue when PostgreSQL goes.
-      await during(
-        networks(cluster),
-        (network) => network.hold('toClient'),
-        async () => {
-          await turn.hold(1, 1);
-          for (const database of databases) await database.refuse();
-        },
-      );
-      for (let times = 0; times < 25; times += 1) {
-        for (const network of networks(cluster)) network.reset();
-        await turn.hold(1.5, 1.5);
-      }
-      turn.say('reset the connections to RabbitMQ 25 times');
-      for (const database of databases) await database.heal();
-    },
-  },
-  {
     name: 'deliveries-100',
     what: '100 deliveries of one event at once, three times',
     claims: ['broker'],
