@@ -2,7 +2,7 @@
 // `n` counts the calls, so that no two of them write the same.
 import type { Db } from '../src/db/client.ts';
 import { deleteUser, updateUser } from '../src/users/commands.ts';
-import { getUser, listUsers } from '../src/users/queries.ts';
+import { createUserReader, listUsers } from '../src/users/queries.ts';
 import { users } from './database.ts';
 import type { Request } from './load.ts';
 
@@ -18,7 +18,7 @@ const parts = (db: Db) => ({ db, passwords: undefined as never, eventPayload: 'f
 export const operations = {
   get: {
     request: (n) => ({ method: 'GET', path: `/users/${anyId(n)}` }),
-    statement: (db, n) => getUser(db, anyId(n)),
+    statement: (db, n) => createUserReader(db)(anyId(n)),
   },
   listFirst: {
     request: () => ({ method: 'GET', path: '/users/' }),
@@ -46,19 +46,3 @@ export const create: Request = {
   path: '/users/',
   body: { name: 'John', surname: 'Doe', password: 'correct horse battery' },
 };
-
-/** The SQL that a function sends, where it sends one statement. */
-export async function sqlOf(statement: (db: Db) => Promise<unknown>): Promise<string> {
-  const texts: string[] = [];
-  const recorder: Db = {
-    async query(text) {
-      texts.push(text);
-      return [];
-    },
-  };
-  // It finds no row, and may say so.
-  await statement(recorder).catch(() => {});
-  const [text, ...more] = texts;
-  if (text === undefined || more.length > 0) throw new Error(`one statement was expected, not ${texts.length}`);
-  return text;
-}

@@ -10,7 +10,7 @@ export const post: Measurement = {
     'POST /users/, each with a new argon2id hash (19 MiB, two passes). Floor: such hashes from one thread a core, and nothing else.',
   async measure(stage) {
     await using database = await stage.cloneDatabase('users');
-    await using service = await stage.startService({ DATABASE_URL: database.url });
+    await using service = await stage.startService({ DATABASE_URL: database.url, RUN: 'api' });
     await using hashes = stage.startFloor('hashes');
     using caller = createCaller(service.url);
     const { measured, floor } = await inTurns(stage, {

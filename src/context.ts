@@ -28,7 +28,15 @@ const traceparentPattern = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})
 export function createContext(requestId: string | undefined, traceparent: string | undefined): Context {
   const parent = traceparent === undefined ? undefined : readTraceparent(traceparent);
   const traceId = requestId !== undefined && requestIdPattern.test(requestId) ? requestId : (parent?.traceId ?? randomUUID());
-  return { traceId, traceparent: formatTraceparent(parent?.traceId ?? hexTraceId(traceId), parent?.sampled ?? true) };
+  let own: string | undefined;
+  return {
+    traceId,
+    // Made when it is first asked for: most requests write nothing that carries it.
+    get traceparent() {
+      own ??= formatTraceparent(parent?.traceId ?? hexTraceId(traceId), parent?.sampled ?? true);
+      return own;
+    },
+  };
 }
 
 function readTraceparent(value: string): { traceId: string; sampled: boolean } | undefined {

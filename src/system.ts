@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createApp } from './app.ts';
 import type { Config } from './config.ts';
-import { type ConnectionSettings, type Pool, startPipeline, startPool } from './db/client.ts';
+import { type ConnectionSettings, type Pool, startPool } from './db/client.ts';
 import { startEmbedded } from './db/embedded.ts';
 import { MigrationError } from './db/migrate.ts';
 import { prepareDatabase } from './db/prepare.ts';
@@ -29,7 +29,8 @@ import { hasPlaintextPasswords } from './users/adoption.ts';
 import { definitions } from './users/events.ts';
 import { reactions } from './users/reactions.ts';
 
-const pipelineSize = 2;
+/** For reads by id and at the end of the event log, which no list or write holds up. */
+const readsPoolSize = 2;
 /** One for the relay's transaction, the others for events that the consumer handles at once. */
 const eventsPoolSize = 5;
 const prefetch = 50;
@@ -72,7 +73,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
     connectTimeoutMs: config.DATABASE_CONNECT_TIMEOUT_MS,
     statementTimeoutMs: config.DATABASE_STATEMENT_TIMEOUT_MS,
   };
-  const reads = starting.use(startPipeline(connection, pipelineSize));
+  const reads = starting.use(startPool(connection, readsPoolSize));
   const pool = starting.use(startPool(connection, config.DATABASE_POOL_SIZE));
   const eventsPool = starting.use(startPool(connection, eventsPoolSize));
   const schema = starting.use(await prepareInTime(connection, config.DATABASE_ADMIN_URL, pool, log, options.onFault ?? (() => {})));

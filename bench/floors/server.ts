@@ -4,7 +4,7 @@ import fastify from 'fastify';
 import pg from 'pg';
 import { endWithBench, readInput } from './questions.ts';
 
-export type FloorDatabase = { readonly config: pg.ClientConfig; readonly connections: number; readonly sql: string };
+export type FloorDatabase = { readonly config: pg.PoolConfig; readonly sql: string };
 
 const { port, database } = readInput<{ port: number; database?: FloorDatabase }>();
 const user = { id: 1, name: 'John', surname: 'Doe', created_at: '2025-01-01T10:00:00.000000Z', updated_at: '2025-01-01T10:00:00.000000Z' };
@@ -13,18 +13,10 @@ const app = fastify();
 app.get('/bare', async () => user);
 
 if (database !== undefined) {
-  const { config, connections, sql } = database;
-  const clients = await Promise.all(
-    Array.from({ length: connections }, async () => {
-      const client = new pg.Client({ ...config, pipeline: true });
-      await client.connect();
-      return client;
-    }),
-  );
-  let turn = 0;
+  const { config, sql } = database;
+  const pool = new pg.Pool(config);
   app.get<{ Params: { id: string } }>('/users/:id', async ({ params }) => {
-    turn = (turn + 1) % connections;
-    const { rows } = await (clients[turn] as pg.Client).query(sql, [params.id]);
+    const { rows } = await pool.query(sql, [params.id]);
     return { ...rows[0], id: Number(rows[0].id) };
   });
 }

@@ -51,6 +51,16 @@ export function createConsumer(parts: ConsumerParts): (delivery: Delivery) => Pr
   };
 }
 
+/** One transaction for the inbox row and the effect; the row alone is one as it is. */
+async function take(event: Event, subject: string, version: number, { effect }: Reaction, pool: Pool): Promise<inbox.Claim> {
+  if (effect === undefined) return inbox.claim(pool, event, subject, version);
+  return pool.inTransaction(async (tx) => {
+    const claim = await inbox.claim(tx, event, subject, version);
+    if (claim === 'first') await effect(tx, event);
+    return claim;
+  });
+}
+
 async function handle(event: Event, attempts: number, parts: ConsumerParts): Promise<Verdict> {
   const { pool, reactions, retryDelaysMs, metrics, log, stopping } = parts;
   const { event_type, event_id } = event;
@@ -59,11 +69,7 @@ async function handle(event: Event, attempts: number, parts: ConsumerParts): Pro
   const { name, id, version } = reaction.about(event);
   for (let outages = 1; ; outages += 1) {
     try {
-      const claim = await pool.inTransaction(async (tx) => {
-        const result = await inbox.claim(tx, event, String(id), version);
-        if (result === 'first') await reaction.effect?.(tx, event);
-        return result;
-      });
+      const claim = await take(event, String(id), version, reaction, pool);
       const fields = { event_type, event_id, [name]: id };
       if (claim === 'first') {
         metrics.handled.inc();

@@ -1,16 +1,16 @@
 // The inbox: ids of events that were handled, each written in the transaction of the effect, so that a second delivery
 // finds it and does nothing.
-import type { Db, Tx } from '../db/client.ts';
+import type { Db } from '../db/client.ts';
 import type { Event } from './envelope.ts';
 
 export type Claim = 'first' | 'duplicate' | 'stale';
 
 /**
- * Takes an event for the caller's transaction. 'duplicate': it was handled before. 'stale': a later version of its subject was,
+ * Takes an event, in the caller's transaction where there is one. 'duplicate': it was handled before. 'stale': a later version of its subject was,
  * as when this one failed and waited meanwhile. A delivery of the same event under way elsewhere is waited for.
  */
-export async function claim(tx: Tx, event: Event, subject: string, version: number): Promise<Claim> {
-  const rows = await tx.query(
+export async function claim(db: Db, event: Event, subject: string, version: number): Promise<Claim> {
+  const rows = await db.query(
     `insert into inbox (event_id, trace_id, subject, version)
      select $1, $2, $3, $4::bigint where not exists (select from inbox where subject = $3 and version >= $4::bigint)
      on conflict (event_id) do nothing
@@ -18,7 +18,7 @@ export async function claim(tx: Tx, event: Event, subject: string, version: numb
     [event.event_id, event.trace_id, subject, version],
   );
   if (rows.length === 1) return 'first';
-  const known = await tx.query('select from inbox where event_id = $1', [event.event_id]);
+  const known = await db.query('select from inbox where event_id = $1', [event.event_id]);
   return known.length === 1 ? 'duplicate' : 'stale';
 }
 

@@ -4,15 +4,16 @@ import type { Message } from './broker.ts';
 import { columnsSql, type LoggedEvent, readAfter, toLogged } from './log.ts';
 import { timestampSql } from './outbox.ts';
 
-/** Whether anything waits: in the outbox, or, if the broker takes events, unpublished in the log or for a retry that is due. */
-export async function isDue(db: Db, publishing: boolean): Promise<boolean> {
-  const [row] = await db.query<{ due: boolean }>(
-    `select exists (select from outbox) or ($1 and (
-       exists (select from event_state where published_position < logged_position)
-       or exists (select from event_retry where retry_at <= now()))) as due`,
-    [publishing],
+export type Due = { readonly outbox: boolean; readonly log: boolean; readonly retries: boolean };
+
+/** What waits: in the outbox, unpublished in the log, for a retry whose time has come. */
+export async function readDue(db: Db): Promise<Due> {
+  const [row] = await db.query<Due>(
+    `select exists (select from outbox) as outbox,
+       exists (select from event_state where published_position < logged_position) as log,
+       exists (select from event_retry where retry_at <= now()) as retries`,
   );
-  return row?.due === true;
+  return row ?? { outbox: false, log: false, retries: false };
 }
 
 /** Events whose retry is due, for each subject only the first that waits: the others must not overtake it. */
@@ -32,12 +33,13 @@ export async function dueRetries(tx: Tx, limit: number): Promise<Message[]> {
 
 /** The next events of the log that were never tried, and which of their subjects have an event that waits for a retry. */
 export async function nextUnpublished(tx: Tx, limit: number): Promise<{ events: Message[]; waiting: ReadonlySet<string> }> {
-  const [state] = await tx.query<{ position: string; at: string }>(
-    `select published_position as position, ${timestampSql('published_at')} as at
+  const [state] = await tx.query<{ position: string; at: string; retrying: boolean }>(
+    `select published_position as position, ${timestampSql('published_at')} as at, exists (select from event_retry) as retrying
      from event_state where published_position < logged_position`,
   );
   if (state === undefined) return { events: [], waiting: new Set() };
   const events = (await readAfter(tx, { position: state.position, loggedAt: state.at }, limit)).map((event) => ({ ...event, attempts: 0 }));
+  if (!state.retrying) return { events, waiting: new Set() };
   const waiting = await tx.query<{ subject: string }>('select distinct subject from event_retry where subject = any($1)', [
     events.map(({ subject }) => subject),
   ]);

@@ -1,5 +1,6 @@
 // The relay: gives committed events their place in the log, then publishes the log. None counts as published before its
 // confirm, none of a subject is sent before the one ahead of it is confirmed, and one relay is active over all instances.
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as context from '../context.ts';
 import type { Pool, Tx } from '../db/client.ts';
 import { backoffMs } from '../runtime/backoff.ts';
@@ -9,13 +10,15 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { Message, Publisher } from './broker.ts';
 import type { Event } from './envelope.ts';
 import * as log from './log.ts';
-import { advance, dueRetries, forgetRetries, isDue, nextUnpublished, putOff } from './publishing.ts';
+import { advance, dueRetries, forgetRetries, nextUnpublished, putOff, readDue } from './publishing.ts';
 
 const batchSize = 500;
 const sequenceSize = 2000;
 /** No further event of a batch is started after this; the transaction then ends well within its own idle limit. */
 const batchMs = 3000;
 const pollMs = { shortest: 20, longest: 1000 };
+/** What comes in meanwhile shares the next round: under a steady load a round for each event would cost more than the event. */
+const restMs = 25;
 
 export type RelayParts = {
   readonly pool: Pool;
@@ -42,19 +45,19 @@ const nothing: Round = { logged: 0, published: 0, putOff: 0 };
 /** One round: what is in the outbox goes into the log, and one batch of the log is published. */
 export async function runOnce(parts: RelayParts): Promise<Round> {
   const { pool, publisher, onLogged } = parts;
-  if (!(await isDue(pool, publisher.ready))) return nothing;
+  const due = await readDue(pool);
   // In a transaction of its own, so that readers of the log do not wait for the broker.
-  const logged = await pool.inTransaction(async (tx) => ((await log.lock(tx)) ? log.sequence(tx, sequenceSize) : 0));
+  const logged = due.outbox ? await pool.inTransaction(async (tx) => ((await log.lock(tx)) ? log.sequence(tx, sequenceSize) : 0)) : 0;
   if (logged > 0) onLogged();
-  if (!publisher.ready) return { ...nothing, logged };
-  return pool.inTransaction(async (tx) => ((await log.lock(tx)) ? { ...(await publishBatch(tx, parts)), logged } : { ...nothing, logged }));
+  if (!publisher.ready || !(logged > 0 || due.log || due.retries)) return { ...nothing, logged };
+  return pool.inTransaction(async (tx) => ({ ...((await log.lock(tx)) ? await publishBatch(tx, due.retries, parts) : nothing), logged }));
 }
 
 /** What became of each event of a batch. What stands in neither list was not tried, or its confirm did not come. */
 type Outcome = { readonly published: Message[]; readonly returned: Message[]; failure?: unknown };
 
-async function publishBatch(tx: Tx, parts: RelayParts): Promise<Omit<Round, 'logged'>> {
-  const retries = await dueRetries(tx, batchSize);
+async function publishBatch(tx: Tx, withRetries: boolean, parts: RelayParts): Promise<Omit<Round, 'logged'>> {
+  const retries = withRetries ? await dueRetries(tx, batchSize) : [];
   const { events, waiting } = await nextUnpublished(tx, batchSize);
   // An event whose subject has one waiting goes behind it.
   const free = events.filter(({ subject }) => !waiting.has(subject));
@@ -129,7 +132,9 @@ export function startRelay(parts: RelayParts): Loop {
       failures = 0;
       pauseMs = logged + published + putOff > 0 ? pollMs.shortest : Math.min(pollMs.longest, pauseMs * 2);
       // A full batch has more behind it.
-      return published >= batchSize ? 0 : pauseMs;
+      if (published >= batchSize) return 0;
+      if (logged > 0) await sleep(restMs);
+      return pauseMs;
     } catch (error) {
       if (failures === 0) parts.log.warn({ component: 'relay', reason: (error as Error).message }, 'Relay interrupted; events wait');
       failures += 1;

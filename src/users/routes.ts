@@ -6,7 +6,7 @@ import { Page, PageQuery, perPageDefault } from '../http/paging.ts';
 import { answer, bodyRefusals, reference, refusals } from '../http/responses.ts';
 import type { App } from '../http/server.ts';
 import { type CommandParts, createUser, deleteUser, updateUser } from './commands.ts';
-import { getUser, listUsers } from './queries.ts';
+import { createUserReader, listUsers } from './queries.ts';
 import { exampleUser, NewUser, User, UserChange, UserId } from './schemas.ts';
 
 export type UserRoutesParts = CommandParts & {
@@ -26,6 +26,7 @@ const config = { access: 'anyone' } as const;
 
 export function addUsers(app: App, parts: UserRoutesParts): void {
   const { db, reads, passwordLengthMin, onChange } = parts;
+  const readUser = createUserReader(reads);
   for (const schema of [User, Users, NewUser(passwordLengthMin), UserChange(passwordLengthMin)]) app.addSchema(schema);
 
   app.post(
@@ -84,7 +85,7 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         response: { 200: answer('The user.', aUser, exampleUser), ...refusals('user_not_found', 'not_found', 'database_unavailable') },
       },
     },
-    async ({ params: { id } }, reply) => reply.send(await getUser(reads, id)),
+    async ({ params: { id } }, reply) => reply.send(await readUser(id)),
   );
 
   app.put(
