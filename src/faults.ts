@@ -2,10 +2,11 @@
 import { ConfigError } from './config.ts';
 import { EmbeddedPostgresError } from './db/embedded.ts';
 import { MigrationError } from './db/migrate.ts';
+import { BrokerError } from './events/channel.ts';
 
 export function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  if (error instanceof ConfigError || error instanceof MigrationError || error instanceof EmbeddedPostgresError) return error.message;
+  if ([ConfigError, MigrationError, EmbeddedPostgresError, BrokerError].some((known) => error instanceof known)) return error.message;
   const { code, port, address } = error as { code?: string; port?: number; address?: string };
   if (code === 'EADDRINUSE') return `Port ${port} is taken: stop what listens there, or set PORT.`;
   if (code === 'EADDRNOTAVAIL' || code === 'EACCES') return `HOST and PORT cannot be listened on (${code} ${address}:${port}): set others.`;

@@ -1,7 +1,8 @@
 // Events that the consumer gave up on: to look at, to send once more, to throw away. One face for the two places where they
 // are, RabbitMQ's dead-letter queue and the table of the in-process broker.
-import { type Channel, Connection, type SyncMessage } from 'rabbitmq-client';
+import type { Channel, SyncMessage } from 'rabbitmq-client';
 import type { Pool } from '../db/client.ts';
+import { withChannel } from './channel.ts';
 import { attemptsHeader, deadLetterQueue, definedOnly, queue, reasonHeader } from './topology.ts';
 
 export type DeadLetter = {
@@ -52,25 +53,18 @@ export function deadLettersInTable(pool: Pool): DeadLetters {
 export function deadLettersInRabbit(url: string): DeadLetters {
   /** Takes every letter that is there now, and gives back those that `settle` leaves. */
   async function each(settle: (letter: DeadLetter, message: SyncMessage, channel: Channel) => Promise<'gone' | 'stays'>): Promise<void> {
-    const connection = new Connection({ url, retryHigh: 1000, acquireTimeout: 5000 });
-    connection.on('error', () => {});
-    try {
-      const channel = await connection.acquire();
-      await channel.confirmSelect();
+    await withChannel(url, async (channel) => {
+      // Only those of now: one that is sent to the consumer again may be back before the last one is looked at.
+      const { messageCount } = await channel.queueDeclare({ queue: deadLetterQueue, passive: true });
       const staying: SyncMessage[] = [];
-      for (
-        let message = await channel.basicGet(deadLetterQueue);
-        message !== undefined;
-        message = await channel.basicGet(deadLetterQueue)
-      ) {
+      for (let looked = 0; looked < messageCount; looked += 1) {
+        const message = await channel.basicGet(deadLetterQueue);
+        if (message === undefined) break;
         if ((await settle(letterOf(message), message, channel)) === 'gone') channel.basicAck({ deliveryTag: message.deliveryTag });
         else staying.push(message);
       }
       for (const { deliveryTag } of staying) channel.basicNack({ deliveryTag, requeue: true });
-      await channel.close();
-    } finally {
-      await connection.close();
-    }
+    });
   }
 
   return {

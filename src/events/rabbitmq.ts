@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type AsyncMessage, type Channel, Connection, ConsumerStatus, type Envelope } from 'rabbitmq-client';
 import type { Logger } from '../telemetry/logger.ts';
+import { createOutages, type Outages } from '../telemetry/outages.ts';
 import type { Broker, Delivery, Publisher, Verdict } from './broker.ts';
 import type { LoggedEvent } from './log.ts';
 import { attemptsHeader, deadLetterQueue, definedOnly, exchange, queue, reasonHeader, retryQueue } from './topology.ts';
@@ -60,7 +61,7 @@ export function createRabbitBroker(settings: RabbitSettings, log: Logger): Broke
   };
 }
 
-function connect(settings: RabbitSettings, purpose: 'publisher' | 'consumer', log: Logger): Connection {
+function connect(settings: RabbitSettings, purpose: 'publisher' | 'consumer', log: Logger): { connection: Connection; outages: Outages } {
   const connection = new Connection({
     url: settings.url,
     connectionName: `${settings.appName} ${purpose}`,
@@ -71,20 +72,11 @@ function connect(settings: RabbitSettings, purpose: 'publisher' | 'consumer', lo
     retryHigh: 5000,
     noDelay: true,
   });
-  let lostAt: number | undefined;
-  connection.on('error', (error) => {
-    if (lostAt !== undefined) return;
-    lostAt = performance.now();
-    log.warn({ component: purpose, reason: describe(error) }, 'RabbitMQ connection lost');
-  });
-  connection.on('connection', () => {
-    const awaySeconds = lostAt === undefined ? 0 : (performance.now() - lostAt) / 1000;
-    lostAt = undefined;
-    log.info({ component: purpose, away_seconds: Number(awaySeconds.toFixed(3)) }, 'RabbitMQ connected');
-  });
+  const outages = createOutages(log, purpose, { lost: 'RabbitMQ connection lost', back: 'RabbitMQ connected' });
+  connection.on('error', (error) => outages.lost(describe(error)));
   connection.on('connection.blocked', (reason) => log.warn({ component: purpose, reason }, 'RabbitMQ takes no messages'));
   connection.on('connection.unblocked', () => log.info({ component: purpose }, 'RabbitMQ takes messages again'));
-  return connection;
+  return { connection, outages };
 }
 
 // Errors of the client may quote the address; the code and the server's own words say enough.
@@ -173,7 +165,8 @@ async function closeConnection(connection: Connection, closeChannels: () => Prom
 }
 
 function startPublisher(settings: RabbitSettings, log: Logger): Publisher {
-  const connection = connect(settings, 'publisher', log);
+  const { connection, outages } = connect(settings, 'publisher', log);
+  connection.on('connection', outages.back);
   const sender = createSender(connection, (channel) => channel.exchangeDeclare(exchangeDeclaration), settings.confirmTimeoutMs);
   return {
     get ready() {
@@ -210,7 +203,7 @@ export function envelopeOf({ event, subject, traceparent }: LoggedEvent, appName
 }
 
 function startSubscription(settings: RabbitSettings, handle: (delivery: Delivery) => Promise<Verdict>, log: Logger): AsyncDisposable {
-  const connection = connect(settings, 'consumer', log);
+  const { connection, outages } = connect(settings, 'consumer', log);
   const sender = createSender(
     connection,
     async (channel) => {
@@ -254,10 +247,15 @@ function startSubscription(settings: RabbitSettings, handle: (delivery: Delivery
       qos: { prefetchCount: settings.prefetch },
       requeue: true,
     },
-    (message) => inOrder(deliveryOf(message).subject, () => settle(message)),
+    async (message) => {
+      const status = await inOrder(deliveryOf(message).subject, () => settle(message));
+      outages.back();
+      return status;
+    },
   );
-  subscription.on('error', (error) => log.warn({ component: 'consumer', reason: describe(error) }, 'RabbitMQ consumer interrupted'));
-  subscription.on('ready', () => log.info({ component: 'consumer', queue }, 'Consumer ready'));
+  // Also a queue that was deleted, or a copy that found no confirm.
+  subscription.on('error', (error) => outages.lost(describe(error)));
+  subscription.on('ready', outages.back);
 
   return {
     [Symbol.asyncDispose]: () =>

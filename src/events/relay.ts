@@ -7,6 +7,7 @@ import { backoffMs } from '../runtime/backoff.ts';
 import { type Loop, startLoop } from '../runtime/loop.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { createOutages } from '../telemetry/outages.ts';
 import type { Message, Publisher } from './broker.ts';
 import type { Event } from './envelope.ts';
 import * as log from './log.ts';
@@ -121,6 +122,7 @@ async function publish(due: Message, outcome: Outcome, { publisher, faultOf, met
 
 /** Runs until disposed. Polls fast after work and slowly when idle; `wake` it after a commit in this process. */
 export function startRelay(parts: RelayParts): Loop {
+  const outages = createOutages(parts.log, 'relay', { lost: 'Relay interrupted; events wait', back: 'Relay publishes again' });
   let failures = 0;
   let pauseMs: number = pollMs.shortest;
 
@@ -128,7 +130,7 @@ export function startRelay(parts: RelayParts): Loop {
     try {
       const { logged, published, putOff, failure } = await runOnce(parts);
       if (failure !== undefined) throw failure;
-      if (failures > 0) parts.log.info({ component: 'relay', failures }, 'Relay publishes again');
+      if (failures > 0) outages.back();
       failures = 0;
       pauseMs = logged + published + putOff > 0 ? pollMs.shortest : Math.min(pollMs.longest, pauseMs * 2);
       // A full batch has more behind it.
@@ -136,7 +138,7 @@ export function startRelay(parts: RelayParts): Loop {
       if (logged > 0) await sleep(restMs);
       return pauseMs;
     } catch (error) {
-      if (failures === 0) parts.log.warn({ component: 'relay', reason: (error as Error).message }, 'Relay interrupted; events wait');
+      outages.lost((error as Error).message);
       failures += 1;
       return backoffMs(failures, { firstMs: 50, maxMs: 2000 });
     }

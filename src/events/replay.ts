@@ -1,6 +1,6 @@
 // Sends a part of the log once more, to one queue that has missed it; nobody else hears of it.
-import { Connection } from 'rabbitmq-client';
 import type { Db } from '../db/client.ts';
+import { withChannel } from './channel.ts';
 import { type Cursor, type LoggedEvent, positionsMax, readAfter, readBounds } from './log.ts';
 import { envelopeOf } from './rabbitmq.ts';
 
@@ -20,14 +20,9 @@ export type ReplayOptions = {
  * @throws when the queue does not exist: nothing is sent then
  */
 export async function replay(db: Db, { url, appName, queue, from, subject, onProgress }: ReplayOptions): Promise<number> {
-  const connection = new Connection({ url, retryHigh: 1000, acquireTimeout: 5000 });
-  connection.on('error', () => {});
-  try {
-    const channel = await connection.acquire({ emitErrorsFromChannel: true });
-    channel.on('error', () => {});
+  return withChannel(url, async (channel) => {
     // Passive: a name that was mistyped must not become a queue.
     await channel.queueDeclare({ queue, passive: true });
-    await channel.confirmSelect();
     const { end } = await readBounds(db);
     let sent = 0;
     for await (const batch of batches(db, from, subject, BigInt(end.position))) {
@@ -43,9 +38,7 @@ export async function replay(db: Db, { url, appName, queue, from, subject, onPro
       onProgress(sent);
     }
     return sent;
-  } finally {
-    await connection.close();
-  }
+  });
 }
 
 async function* batches(db: Db, from: ReplayOptions['from'], subject: string | undefined, end: bigint): AsyncGenerator<LoggedEvent[]> {

@@ -24,7 +24,7 @@ suite('examples/copy.ts', { concurrency: true }, () => {
       await service.database.query(
         `insert into "user" (name, surname, password) select 'Name ' || n, 'Surname', 'x' from generate_series(1, 1500) as n`,
       );
-      await service.line(({ event }) => event === 'Consumer ready');
+      await service.line(({ event, component }) => event === 'RabbitMQ connected' && component === 'consumer');
       let rounds = 0;
       let loading = true;
       const load = [0, 1, 2].map(async (worker) => {

@@ -138,7 +138,7 @@ suite('the process', { concurrency: true }, () => {
   test('shows and applies migrations by npm run migrate', async () => {
     await using database = await createDatabase({ template: 'empty' });
     const env = { DATABASE_URL: database.url };
-    assert.match((await runNode('src/cli/migrate.ts', env, [])).stdout, /^Created or applied 0001_users\.sql\./);
+    assert.match((await runNode('src/cli/migrate.ts', env)).stdout, /^Created or applied 0001_users\.sql\./);
     assert.match((await runNode('src/cli/migrate.ts', env)).stdout, /^The schema is up to date\./);
   });
 

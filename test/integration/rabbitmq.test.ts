@@ -213,7 +213,7 @@ suite('the consumer and RabbitMQ', { concurrency: true }, () => {
   test('a message that is no event of ours goes to the dead letters at once, with the reason', async () => {
     await using carrier = await startCarrier('RabbitMQ');
     carrier.consume(async () => {});
-    await carrier.line(({ event }) => event === 'Consumer ready');
+    await carrier.line(({ event, component }) => event === 'RabbitMQ connected' && component === 'consumer');
     const connection = new Connection(carrier.rabbitUrl ?? '');
     const publisher = connection.createPublisher({ confirm: true });
     const to = { exchange: 'user_events', routingKey: 'user.created' };

@@ -23,7 +23,7 @@ function bareEnvironment(): Record<string, string | undefined> {
 
 /** Runs a file of the project to its end. */
 export async function runNode(file: string, env: Record<string, string>, args: readonly string[] = []) {
-  const child = spawn(process.execPath, [...args, file], {
+  const child = spawn(process.execPath, [file, ...args], {
     cwd: root,
     env: { ...bareEnvironment(), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
