@@ -28,7 +28,8 @@ const usage = `npm run chaos -- [--seed 1] [--seconds 90] [--faults all] [--each
   --logs       a folder to keep the logs of the instances in
 `;
 
-const calmSeconds = 3;
+/** Load before the fault and after it: long enough in a full run to compare the time of answers with. */
+const calmSeconds = { quick: 3, full: 12 };
 /** Of this length on, a mixed run holds every fault for its full time. */
 const fullSeconds = 540;
 
@@ -76,10 +77,11 @@ async function runOnce(servers: Servers, options: Options, chosen: readonly Faul
   const { seed, instances, clients, rate, logs, each, quick } = options;
   const random = createRandom(each ? `${seed}/${name}` : seed);
   const scale = quick ? 0 : each ? 1 : Math.min(1, options.seconds / fullSeconds);
-  const seconds = each ? 2 * calmSeconds + Math.max(...chosen.map((fault) => secondsOf(fault, scale))) : options.seconds;
+  const calm = quick ? calmSeconds.quick : calmSeconds.full;
+  const seconds = each ? 2 * calm + Math.max(...chosen.map((fault) => secondsOf(fault, scale))) : options.seconds;
   const movableClock = chosen.some((fault) => fault.name === 'clock-day');
   await using cluster = await startCluster(servers, { instances, clients, rate, random, movableClock, logs, say });
-  const planned = each ? chosen.map((fault) => ({ fault, at: calmSeconds, turn: 1 })) : plan(chosen, seconds, scale, random.fork('plan'));
+  const planned = each ? chosen.map((fault) => ({ fault, at: calm, turn: 1 })) : plan(chosen, seconds, scale, random.fork('plan'));
   const outcome = await run(cluster, planned, { seconds, scale, signal, say });
   return { name, outcome, verdict: check(outcome.history) };
 }

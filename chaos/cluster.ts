@@ -56,6 +56,8 @@ export type ClusterOptions = {
 };
 
 const readyMsMax = 30_000;
+/** The broker counts every 5 s: what it says may be of an earlier moment, a none as well as a some. */
+const countAgeMsMax = 6000;
 const drainMsMax = 240_000;
 /** Longer than an event that was put off waits for its next turn (a minute). */
 const stallMsMax = 75_000;
@@ -204,6 +206,7 @@ function watch({ postgres, broker, database, vhost, wire, instances, load }: Par
       let state = '';
       let changedAt = startedAt;
       let drainedAt: number | undefined;
+      let emptyAt: number | undefined;
       while (performance.now() - startedAt < drainMsMax && performance.now() - changedAt < stallMsMax) {
         const [depth, effects, queued] = await Promise.all([outboxDepth(), countEffects(), countQueued()]);
         const seen = [depth, effects, wire.distinct, queued].join();
@@ -211,8 +214,9 @@ function watch({ postgres, broker, database, vhost, wire, instances, load }: Par
         state = seen;
         if (depth > 0 || effects < wire.distinct) drainedAt = undefined;
         else drainedAt ??= performance.now();
-        // The broker's own counts follow some seconds later.
-        if (drainedAt !== undefined && queued === 0) break;
+        if (drainedAt === undefined || queued > 0) emptyAt = undefined;
+        else emptyAt ??= performance.now();
+        if (emptyAt !== undefined && performance.now() - emptyAt > countAgeMsMax) break;
         await sleep(pollMs, undefined, { signal });
       }
       return (drainedAt ?? performance.now()) - startedAt;

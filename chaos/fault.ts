@@ -15,6 +15,8 @@ export type Turn = {
   hold(seconds: number, secondsMin?: number): Promise<void>;
   /** Tells of a promise that the service did not keep, and that the history cannot show. */
   broken(words: string): void;
+  /** Tells of a promised time that was not kept. It fails nothing: the machine has its part in it. */
+  late(words: string): void;
 };
 
 export type Fault = {

@@ -29,6 +29,9 @@ const recentCharsMax = 4 << 20;
 /** What the service says only where it has met a defect of its own. */
 const defects = /"event":"(?:Request failed|Unexpected error|Stopping failed|Not stopped after)/;
 
+/** Components that lose connections, and may say so once a second. */
+const connections = /"component":"(publisher|consumer|relay)"/;
+
 export type Loudness = { readonly component: string; readonly lines: number };
 
 /** Of the child that runs now. */
@@ -40,7 +43,7 @@ export class Instance implements AsyncDisposable {
   readonly database: Network;
   readonly broker: Network;
   readonly #options: InstanceOptions;
-  /** The most lines about one component in one second. */
+  /** The most lines about one of its connections in one second. */
   loudest: Loudness = { component: '', lines: 0 };
   readonly #lines = new Map<string, { second: number; lines: number }>();
   readonly #log: WriteStream | undefined;
@@ -164,7 +167,7 @@ export class Instance implements AsyncDisposable {
     // A line that is torn between two chunks is missed; it is rarely the only one.
     for (const line of text.split('\n')) {
       if (defects.test(line)) this.#options.incident(`said: ${line.slice(0, lineCharsMax)}`);
-      const [, component] = line.match(/"component":"(\w+)"/) ?? [];
+      const [, component] = line.match(connections) ?? [];
       if (component !== undefined) this.#count(component);
     }
   }

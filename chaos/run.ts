@@ -17,6 +17,8 @@ export type Outcome = {
   readonly drainMs: number;
   /** What no fault excuses. */
   readonly incidents: readonly string[];
+  /** Promised times that were not kept. */
+  readonly late: readonly string[];
   /** The most lines that one instance wrote about one component in one second. */
   readonly loudest: Loudness;
 };
@@ -36,6 +38,7 @@ const calmMs = 3000;
 export async function run(cluster: Cluster, plan: readonly Planned[], { seconds, scale, signal, say }: RunOptions): Promise<Outcome> {
   const { load, incidents, now } = cluster;
   const windows: Window[] = [];
+  const late: string[] = [];
   const skipped = new Map<string, string>();
   const busy = new Map<Part, Promise<void>>();
   const running = new Set<Promise<void>>();
@@ -70,6 +73,7 @@ export async function run(cluster: Cluster, plan: readonly Planned[], { seconds,
       say: (words) => line(fault.name, words),
       hold: (full, least = 0) => sleep(1000 * Math.max(least, full * scale), undefined, { signal: ending }),
       broken: (words) => incidents.push(`${fault.name}: ${words}`),
+      late: (words) => late.push(`${fault.name}: ${words}`),
     }).catch((error: unknown) => {
       // The first failure is the one to tell; the others follow from it.
       failing.abort(error);
@@ -86,5 +90,5 @@ export async function run(cluster: Cluster, plan: readonly Planned[], { seconds,
   line('', 'the load has ended, everything is healed; draining');
   const drainMs = await cluster.drain(signal);
   const loudest = cluster.instances.map((instance) => instance.loudest).reduce((one, other) => (other.lines > one.lines ? other : one));
-  return { history: await cluster.readHistory(), windows, skipped, drainMs, incidents, loudest };
+  return { history: await cluster.readHistory(), windows, skipped, drainMs, incidents, late, loudest };
 }

@@ -79,12 +79,15 @@ export function formatEach(results: readonly Result[]): string {
       passes(result) ? 'ok' : 'FAILED',
     ];
   });
-  const remarksOf = ({ name, outcome, verdict }: Result) => [...outcome.incidents, ...verdict.findings].map((words) => `${name}: ${words}`);
+  const remarksOf = ({ name, outcome, verdict }: Result) => [
+    ...[...outcome.incidents, ...verdict.findings].map((words) => `${name}: ${words}`),
+    ...outcome.late.map((words) => `late: ${words}`),
+  ];
   const columns = eachHeader.map((_, at) => at).slice(1, -1);
   return [...align([eachHeader, ...rows], columns), '', ...results.flatMap(remarksOf)].join('\n');
 }
 
-function remarks({ history, windows, skipped, incidents, loudest }: Outcome, verdict: Verdict): string[] {
+function remarks({ history, windows, skipped, incidents, late, loudest }: Outcome, verdict: Verdict): string[] {
   const answers = Map.groupBy(history.attempts, ({ answer }) => answer);
   const counts = Map.groupBy(windows, ({ fault }) => fault);
   const list = (groups: ReadonlyMap<string, readonly unknown[]>) =>
@@ -95,10 +98,11 @@ function remarks({ history, windows, skipped, incidents, loudest }: Outcome, ver
   return [
     `answers: ${list(answers)}`,
     `faults: ${list(counts)}`,
-    `most log lines about one component of one instance in a second: ${loudest.lines} (${loudest.component})`,
+    `most log lines about one connection of one instance in a second: ${loudest.lines} (${loudest.component})`,
     ...[...skipped].map(([name, reason]) => `SKIPPED ${name}: ${reason}`),
     ...verdict.findings,
     ...incidents.map((words) => `incident: ${words}`),
+    ...late.map((words) => `late: ${words}`),
   ];
 }
 
@@ -113,8 +117,8 @@ function p99(attempts: readonly Attempt[], windows: readonly Window[]): string[]
     const at = sorted[Math.floor(sorted.length * 0.99)];
     return at === undefined ? '-' : `${at.toFixed(0)} ms`;
   };
-  // The first second warms the instances up.
-  const calm = times(({ startedAt, endedAt }) => endedAt < first && startedAt > first - 2500);
+  // The first second or so warms the instances up.
+  const calm = times(({ startedAt, endedAt }) => endedAt < first && startedAt > first - 11_000);
   return [calm, times(({ startedAt }) => windows.some((window) => startedAt >= window.startedAt && startedAt <= window.endedAt))];
 }
 

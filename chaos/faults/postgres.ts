@@ -18,7 +18,7 @@ async function untilWrites({ load, now }: Cluster, turn: Turn, secondsMax: numbe
   for (; first === undefined; first = again()) await sleep(20, undefined, { signal: turn.signal });
   const words = `writes again after ${((first.endedAt - startedAt) / 1000).toFixed(1)} s`;
   turn.say(words);
-  if (first.endedAt - startedAt > secondsMax * 1000) turn.broken(`${words}; ${secondsMax} s are promised`);
+  if (first.endedAt - startedAt > secondsMax * 1000) turn.late(`${words}; ${secondsMax} s are promised`);
 }
 
 export const postgresFaults: readonly Fault[] = [

@@ -213,6 +213,11 @@ function startSubscription(settings: RabbitSettings, handle: (delivery: Delivery
     },
     settings.confirmTimeoutMs,
   );
+  const copies = createOutages(log, 'consumer', {
+    lost: 'Events that failed cannot be put off; they are taken again at once',
+    back: 'Events that failed are put off again',
+  });
+  let copiesFail = false;
   // The last delivery of each subject that is under way: the next one of that subject comes after it.
   const tails = new Map<string, Promise<unknown>>();
 
@@ -235,7 +240,15 @@ function startSubscription(settings: RabbitSettings, handle: (delivery: Delivery
     // The copy is confirmed before the original is acknowledged: a crash in between gives two, never none.
     const target = 'dead' in verdict ? deadLetterQueue : retryQueue(verdict.retryInMs);
     const copy = copyFor(target, message, delivery.attempts + 1, 'dead' in verdict ? verdict.dead : undefined);
-    return (await sender.send(copy, message.body)) === 'routed' ? ConsumerStatus.ACK : ConsumerStatus.REQUEUE;
+    const sent = await sender.send(copy, message.body).catch((error: unknown) => ({ returned: describe(error) }));
+    if (sent === 'routed') {
+      if (copiesFail) copies.back();
+      copiesFail = false;
+      return ConsumerStatus.ACK;
+    }
+    copiesFail = true;
+    copies.lost(sent.returned);
+    return ConsumerStatus.REQUEUE;
   }
 
   const subscription = connection.createConsumer(
@@ -247,13 +260,9 @@ function startSubscription(settings: RabbitSettings, handle: (delivery: Delivery
       qos: { prefetchCount: settings.prefetch },
       requeue: true,
     },
-    async (message) => {
-      const status = await inOrder(deliveryOf(message).subject, () => settle(message));
-      outages.back();
-      return status;
-    },
+    (message) => inOrder(deliveryOf(message).subject, () => settle(message)),
   );
-  // Also a queue that was deleted, or a copy that found no confirm.
+  // Also for a queue that was deleted.
   subscription.on('error', (error) => outages.lost(describe(error)));
   subscription.on('ready', outages.back);
 
