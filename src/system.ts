@@ -160,7 +160,14 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
 function createBroker(config: Config, pool: Pool, log: Logger): Broker {
   if (config.RABBITMQ_URL === undefined) return createInProcessBroker(pool);
   return createRabbitBroker(
-    { url: config.RABBITMQ_URL, appName: config.APP_NAME, confirmTimeoutMs: config.RABBITMQ_CONFIRM_TIMEOUT_MS, prefetch, retryDelaysMs },
+    {
+      url: config.RABBITMQ_URL,
+      appName: config.APP_NAME,
+      confirmTimeoutMs: config.RABBITMQ_CONFIRM_TIMEOUT_MS,
+      prefetch,
+      consumes: config.RUN.includes('consumer'),
+      retryDelaysMs,
+    },
     log,
   );
 }

@@ -4,6 +4,9 @@ import type { Message } from './broker.ts';
 import { columnsSql, type LoggedEvent, readAfter, toLogged } from './log.ts';
 import { timestampSql } from './outbox.ts';
 
+// Later than any wait can be: the clock has been put back since, by as much as a day perhaps.
+const retryIsDueSql = `(retry_at <= now() or retry_at > now() + interval '61 seconds')`;
+
 export type Due = { readonly outbox: boolean; readonly log: boolean; readonly retries: boolean };
 
 /** What waits: in the outbox, unpublished in the log, for a retry whose time has come. */
@@ -11,7 +14,7 @@ export async function readDue(db: Db): Promise<Due> {
   const [row] = await db.query<Due>(
     `select exists (select from outbox) as outbox,
        exists (select from event_state where published_position < logged_position) as log,
-       exists (select from event_retry where retry_at <= now()) as retries`,
+       exists (select from event_retry where ${retryIsDueSql}) as retries`,
   );
   return row ?? { outbox: false, log: false, retries: false };
 }
@@ -22,7 +25,7 @@ export async function dueRetries(tx: Tx, limit: number): Promise<Message[]> {
     `select ${columnsSql}, retry.attempts
      from event_retry as retry
      join event on event.position = retry.position and event.logged_at = retry.logged_at
-     where retry.retry_at <= now()
+     where ${retryIsDueSql}
        and not exists (select from event_retry as ahead where ahead.subject = retry.subject and ahead.position < retry.position)
      order by retry.position
      limit $1`,

@@ -15,6 +15,8 @@ export type RabbitSettings = {
   readonly confirmTimeoutMs: number;
   /** Deliveries that the consumer holds at once. */
   readonly prefetch: number;
+  /** Whether this process reads the service's own queue. */
+  readonly consumes: boolean;
   /** Every delay that the consumer may ask for, since each has a queue of its own. */
   readonly retryDelaysMs: readonly number[];
 };
@@ -48,6 +50,8 @@ const queueDeclaration = {
     'x-single-active-consumer': true,
   },
 };
+
+const binding = { exchange, queue, routingKey: 'user.*' };
 
 function retryDeclaration(delayMs: number) {
   const args = { ...quorum, ...safeDeadLettering, 'x-dead-letter-routing-key': queue, 'x-message-ttl': delayMs };
@@ -98,32 +102,37 @@ function createSender(connection: Connection, declare: (channel: Channel) => Pro
   let channel: Promise<Channel> | undefined;
   const returned = new Map<string, string>();
 
-  function forget(): void {
-    channel = undefined;
+  function open(): Promise<Channel> {
+    const opening = (async () => {
+      const fresh = await connection.acquire({ emitErrorsFromChannel: true });
+      // The error also rejects what is under way, which is where it is told.
+      fresh.on('error', () => {});
+      fresh.on('close', () => forget(opening));
+      fresh.on('basic.return', ({ messageId, replyText }) => {
+        if (messageId !== undefined) returned.set(messageId, replyText);
+      });
+      await fresh.confirmSelect();
+      await declare(fresh);
+      return fresh;
+    })();
+    channel = opening;
+    return opening;
   }
 
-  async function open(): Promise<Channel> {
-    const fresh = await connection.acquire({ emitErrorsFromChannel: true });
-    // The error also rejects what is under way, which is where it is told.
-    fresh.on('error', () => {});
-    fresh.on('close', forget);
-    fresh.on('basic.return', ({ messageId, replyText }) => {
-      if (messageId !== undefined) returned.set(messageId, replyText);
-    });
-    await fresh.confirmSelect();
-    await declare(fresh);
-    return fresh;
+  function forget(gone: Promise<Channel>): void {
+    if (channel === gone) channel = undefined;
   }
 
-  // A confirm has no time limit of its own: under an alarm it would wait until the alarm ends.
-  async function withinTime(confirm: Promise<void>): Promise<void> {
+  // Neither has a time limit of its own: under an alarm a confirm would wait until the alarm ends, a channel on a frozen
+  // connection until the heartbeat fails.
+  async function withinTime<Result>(what: 'confirm' | 'channel', answer: Promise<Result>): Promise<Result> {
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`no confirm within ${confirmTimeoutMs} ms`)), confirmTimeoutMs);
+      timer = setTimeout(() => reject(new Error(`no ${what} within ${confirmTimeoutMs} ms`)), confirmTimeoutMs);
     });
-    confirm.catch(() => {});
+    answer.catch(() => {});
     try {
-      await Promise.race([confirm, timeout]);
+      return await Promise.race([answer, timeout]);
     } finally {
       clearTimeout(timer);
     }
@@ -131,17 +140,14 @@ function createSender(connection: Connection, declare: (channel: Channel) => Pro
 
   return {
     async send(envelope, body) {
-      if (channel === undefined) {
-        channel = open();
-        channel.catch(forget);
-      }
-      const ready = await channel;
+      const opening = channel ?? open();
       try {
-        await withinTime(ready.basicPublish({ ...envelope, mandatory: true, durable: true }, body));
+        const ready = await withinTime('channel', opening);
+        await withinTime('confirm', ready.basicPublish({ ...envelope, mandatory: true, durable: true }, body));
       } catch (error) {
         // A nack, or no answer in time: what else is under way on this channel is as uncertain, so all of it ends.
-        forget();
-        ready.close().catch(() => {});
+        forget(opening);
+        opening.then((late) => late.close()).catch(() => {});
         throw error;
       }
       // The client resolves the confirm before it emits the return that came ahead of it.
@@ -151,8 +157,9 @@ function createSender(connection: Connection, declare: (channel: Channel) => Pro
       return reason === undefined ? 'routed' : { returned: reason };
     },
     async close() {
-      const open = await channel?.catch(() => undefined);
-      await open?.close();
+      if (channel === undefined) return;
+      const last = await withinTime('channel', channel).catch(() => undefined);
+      await last?.close();
     },
   };
 }
@@ -167,7 +174,16 @@ async function closeConnection(connection: Connection, closeChannels: () => Prom
 function startPublisher(settings: RabbitSettings, log: Logger): Publisher {
   const { connection, outages } = connect(settings, 'publisher', log);
   connection.on('connection', outages.back);
-  const sender = createSender(connection, (channel) => channel.exchangeDeclare(exchangeDeclaration), settings.confirmTimeoutMs);
+  const sender = createSender(
+    connection,
+    async (channel) => {
+      await channel.exchangeDeclare(exchangeDeclaration);
+      // An exchange that was made anew has lost its bindings. With another service's queue bound first, an event would count as
+      // published that never reached ours. Not on this channel: a queue that is not there yet would end it.
+      if (settings.consumes) await connection.queueBind(binding).catch(() => {});
+    },
+    settings.confirmTimeoutMs,
+  );
   return {
     get ready() {
       return connection.ready;
@@ -256,7 +272,7 @@ function startSubscription(settings: RabbitSettings, handle: (delivery: Delivery
       queue,
       queueOptions: queueDeclaration,
       exchanges: [exchangeDeclaration],
-      queueBindings: [{ exchange, queue, routingKey: 'user.*' }],
+      queueBindings: [binding],
       qos: { prefetchCount: settings.prefetch },
       requeue: true,
     },

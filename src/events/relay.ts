@@ -130,8 +130,11 @@ export function startRelay(parts: RelayParts): Loop {
     try {
       const { logged, published, putOff, failure } = await runOnce(parts);
       if (failure !== undefined) throw failure;
-      if (failures > 0) outages.back();
-      failures = 0;
+      // Without a broker a round does nothing, and so mends nothing.
+      if (parts.publisher.ready) {
+        if (failures > 0) outages.back();
+        failures = 0;
+      }
       pauseMs = logged + published + putOff > 0 ? pollMs.shortest : Math.min(pollMs.longest, pauseMs * 2);
       // A full batch has more behind it.
       if (published >= batchSize) return 0;

@@ -35,7 +35,11 @@ export function NewUser(passwordLengthMin: number) {
       surname: Type.String({ ...nameRules, examples: examples.surname }),
       password: Type.String({ ...passwordRules(passwordLengthMin), examples: examples.password }),
     },
-    { $id: 'NewUser', additionalProperties: false },
+    {
+      $id: 'NewUser',
+      additionalProperties: false,
+      examples: [{ name: 'John', surname: 'Doe', password: 'correct horse battery' }],
+    },
   );
 }
 export type NewUser = Static<ReturnType<typeof NewUser>>;
@@ -52,7 +56,12 @@ export function UserChange(passwordLengthMin: number) {
       surname: orNull(nameRules, examples.surname),
       password: orNull(passwordRules(passwordLengthMin), examples.password),
     },
-    { $id: 'UserChange', additionalProperties: false, description: 'What is left out or null keeps its value.' },
+    {
+      $id: 'UserChange',
+      additionalProperties: false,
+      description: 'What is left out or null keeps its value.',
+      examples: [{ surname: 'Roe' }],
+    },
   );
 }
 export type UserChange = Static<ReturnType<typeof UserChange>>;

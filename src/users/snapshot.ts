@@ -7,9 +7,11 @@ import { readBounds } from '../events/log.ts';
 import { refusals } from '../http/responses.ts';
 import type { App } from '../http/server.ts';
 import { columnsSql, type UserRow, userOf } from './queries.ts';
+import { exampleUser } from './schemas.ts';
 
 const batchSize = 1000;
 const mediaType = 'application/x-ndjson';
+const example = `${JSON.stringify({ cursor: 'MUAyMDI1LTAxLTAxVDEwOjAwOjAwLjAwMDAwMFo' })}\n${JSON.stringify({ ...exampleUser, version: 1 })}\n`;
 
 export function addSnapshot(app: App, db: Db): void {
   app.get(
@@ -24,7 +26,7 @@ export function addSnapshot(app: App, db: Db): void {
           'Newline-delimited JSON: first `{"cursor":"..."}`, then a line for each user, with its `version`. Read it to its end, then read `/events/` after the cursor and apply each event whose version is newer than that of your copy. An answer that is cut short is no snapshot.',
         response: {
           ...refusals('database_unavailable'),
-          200: { description: 'The cursor and the users.', content: { [mediaType]: { schema: Type.String() } } },
+          200: { description: 'The cursor and the users.', content: { [mediaType]: { schema: Type.String(), example } } },
         },
       },
     },

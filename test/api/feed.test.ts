@@ -176,6 +176,8 @@ suite('the event log', { concurrency: true }, () => {
       rest.events.map(({ trace_id, data }) => [trace_id, data.user_id]),
       [['slow', 2]],
     );
+    const positions = await service.database.query<{ position: string }>('select position from event order by position');
+    assert.deepEqual(positions, [{ position: '1' }, { position: '2' }, { position: '3' }]);
   });
 
   test('expires by whole days, says 410 to a cursor that is too old, and keeps what was not published', async () => {

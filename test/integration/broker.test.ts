@@ -145,6 +145,20 @@ for (const kind of brokerKinds) {
       assert.deepEqual(seen.toSorted(), [1, 2]);
     });
 
+    test('an event that was put off does not wait for a clock that has been put back', async () => {
+      await using carrier = await startCarrier(kind);
+      carrier.consume(async () => {});
+      await carrier.append(1, 0);
+      const attempts = async () => (await carrier.database.query<{ attempts: number }>('select attempts from event_retry'))[0]?.attempts;
+      while ((await attempts()) === undefined) await carrier.step();
+      const before = await attempts();
+      await carrier.step();
+      assert.equal(await attempts(), before, 'it waits for its time');
+      await carrier.database.query(`update event_retry set retry_at = retry_at + interval '1 day'`);
+      await carrier.step();
+      assert.equal(await attempts(), (before ?? 0) + 1);
+    });
+
     test('a later event never overtakes one of the same user that was put off', async () => {
       await using carrier = await startCarrier(kind);
       const seen: number[] = [];

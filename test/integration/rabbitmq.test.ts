@@ -194,6 +194,21 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
     assert.match((await service.call('GET', '/metrics')).text, /^rollcall_events_unroutable_total 1$/m);
   });
 
+  test('an exchange that was deleted is made again with the queue of the service bound to it, before anything is published', async () => {
+    await using vhost = await createVhost(brokerUrl());
+    await using service = await startService({ RABBITMQ_URL: vhost.url });
+    await service.line(({ event, component }) => event === 'RabbitMQ connected' && component === 'consumer');
+    const first = await service.createUser();
+    await service.line(({ event }) => event === `Received event user.created with user_id=${first.id}`);
+    const connection = new Connection(vhost.url);
+    await connection.exchangeDelete({ exchange: 'user_events' });
+    await connection.close();
+    const { id } = await service.createUser();
+    await service.line(({ event }) => event === `Received event user.created with user_id=${id}`);
+    await service.backlog(0);
+    assert.match((await service.call('GET', '/metrics')).text, /^rollcall_events_unroutable_total 0$/m);
+  });
+
   test('the parts may run in processes of their own', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using api = await startService({ RABBITMQ_URL: vhost.url, RUN: 'api' });

@@ -47,7 +47,7 @@ export async function startCarrier(kind: BrokerKind): Promise<Carrier> {
   const broker: Broker =
     rabbitUrl === undefined
       ? createInProcessBroker(pool)
-      : createRabbitBroker({ url: rabbitUrl, appName: 'test', confirmTimeoutMs: 5000, prefetch: 50, retryDelaysMs }, log);
+      : createRabbitBroker({ url: rabbitUrl, appName: 'test', confirmTimeoutMs: 5000, prefetch: 50, consumes: true, retryDelaysMs }, log);
   const faultOf = createEventCheck(definitions);
   const publisher = starting.use(broker.startPublisher());
   const consuming = starting.use(new AsyncDisposableStack());
