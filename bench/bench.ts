@@ -3,10 +3,13 @@
 import { availableParallelism, loadavg } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { backlog } from './backlog.ts';
 import { users } from './database.ts';
 import { events } from './events.ts';
 import { hashing } from './hashing.ts';
+import { idle } from './idle.ts';
 import { connections } from './load.ts';
+import { eventLog } from './log.ts';
 import { memory } from './memory.ts';
 import { deepList, getById, list } from './reads.ts';
 import { relay } from './relay.ts';
@@ -24,8 +27,11 @@ const measurements = {
   put,
   delete: remove,
   hashing,
+  log: eventLog,
   events,
   relay,
+  backlog,
+  idle,
   memory,
   start,
 } as const satisfies Record<string, Measurement>;

@@ -1,18 +1,27 @@
-// What is done to the users: as a request to the service, and as the call of the service's own function that sends the SQL.
-// `n` counts the calls, so that no two of them write the same.
+// What is done: as a request to the service, where there is one, and as the call of the service's own function that sends the
+// SQL. `n` counts the calls, so that no two of them write the same.
+import { randomUUIDv7 } from 'node:crypto';
 import type { Db } from '../src/db/client.ts';
+import { claim } from '../src/events/inbox.ts';
 import { deleteUser, updateUser } from '../src/users/commands.ts';
 import { createUserReader, listUsers } from '../src/users/queries.ts';
 import { users } from './database.ts';
 import type { Request } from './load.ts';
 
-export type Operation = { request(n: number): Request; statement(db: Db, n: number): Promise<unknown> };
+export type Operation = { request?(n: number): Request; statement(db: Db, n: number): Promise<unknown> };
 
 /** Of 10,000 pages of ten. */
 export const deepPage = 9000;
 
 const anyId = (n: number) => String(1 + ((n * 7919) % users));
 const names = (n: number) => ({ name: `Bench-${n}`, surname: `Bench-${n}` });
+const updated = (n: number) => ({
+  event_id: randomUUIDv7(),
+  event_type: 'user.updated',
+  occurred_at: '2025-01-01T10:00:00.000000Z',
+  trace_id: `Bench-${n}`,
+  data: {},
+});
 const parts = (db: Db) => ({ db, passwords: undefined as never, eventPayload: 'full' as const });
 
 export const operations = {
@@ -35,6 +44,9 @@ export const operations = {
   delete: {
     request: (n) => ({ method: 'DELETE', path: `/users/${users - n}` }),
     statement: (db, n) => deleteUser(parts(db), String(users - n)),
+  },
+  handle: {
+    statement: (db, n) => claim(db, updated(n), String(n), 1),
   },
 } as const satisfies Record<string, Operation>;
 

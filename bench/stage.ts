@@ -23,7 +23,7 @@ export type Stage = AsyncDisposable & {
   /** The service with its defaults but for `env`, its log on /dev/null; resolves at its first 200. */
   startService(env: Readonly<Record<string, string>>, path?: string): Promise<Service>;
   /** @param input what the floor reads from its command line */
-  startFloor(name: 'server' | 'statements' | 'hashes' | 'publisher', input?: object): Child;
+  startFloor(name: 'server' | 'statements' | 'outbox' | 'hashes' | 'publisher', input?: object): Child;
   /** The floor of floors/server.ts, which reads users where it is given a database. */
   startFloorServer(database?: object): Promise<Service>;
 };

@@ -45,7 +45,7 @@ function cells(row: Row): string[] {
 }
 
 function formatNumber(value: number, unit: Unit): string {
-  const digits = { '/s': 0, MiB: 0, ms: 2, s: 2 }[unit];
+  const digits = { '/s': value < 100 ? 1 : 0, MiB: 0, ms: 2, s: 2 }[unit];
   return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
