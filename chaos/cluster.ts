@@ -55,7 +55,7 @@ export type ClusterOptions = {
   readonly say: (words: string) => void;
 };
 
-const readyMsMax = 30_000;
+const readyMsMax = 90_000;
 /** The broker counts every 5 s: what it says may be of an earlier moment, a none as well as a some. */
 const countAgeMsMax = 6000;
 const drainMsMax = 240_000;

@@ -22,7 +22,7 @@ export type InstanceOptions = {
 };
 
 const root = fileURLToPath(new URL('../', import.meta.url));
-const startMsMax = 30_000;
+const startMsMax = 90_000;
 const wordsMax = 4000;
 const lineCharsMax = 1500;
 const recentCharsMax = 4 << 20;

@@ -1,10 +1,9 @@
-// Faults of PostgreSQL and of the way to it.
+// Faults of PostgreSQL.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from '../cluster.ts';
 import type { Fault, Turn } from '../fault.ts';
-import { during, resetEach } from '../weather.ts';
-
-const networks = ({ instances }: Cluster) => instances.map(({ database }) => database);
+import { during } from '../weather.ts';
+import { halfOpen, reset, sliced, slow, toPostgres } from './ways.ts';
 
 /** Resolves with the time from now to the first answer to a change that was asked for after now. */
 async function untilWrites({ load, now }: Cluster, turn: Turn, secondsMax: number): Promise<void> {
@@ -73,7 +72,7 @@ export const postgresFaults: readonly Fault[] = [
     seconds: [11, 61],
     async run(cluster, turn) {
       await during(
-        networks(cluster),
+        toPostgres.networks(cluster),
         (network) => network.refuse(),
         async () => {
           await cluster.postgres.stop();
@@ -84,60 +83,10 @@ export const postgresFaults: readonly Fault[] = [
       );
     },
   },
-  {
-    name: 'postgres-half-open',
-    what: 'half-open for 30 s: connections stay, and nothing passes (one way, or both)',
-    claims: ['postgres'],
-    seconds: [8, 31],
-    async run(cluster, turn) {
-      const both = turn.random.next() < 0.5;
-      turn.say(`nothing passes ${both ? 'to or from' : 'from'} PostgreSQL`);
-      await during(
-        networks(cluster),
-        (network) => (both ? network.hold('toServer', 'toClient') : network.hold('toClient')),
-        () => turn.hold(30, 7),
-      );
-    },
-  },
-  {
-    name: 'postgres-slow-network',
-    what: '100 ms of latency each way, for 20 s',
-    claims: ['postgres'],
-    seconds: [6, 21],
-    async run(cluster, turn) {
-      turn.say('100 ms each way to PostgreSQL');
-      await during(
-        networks(cluster),
-        (network) => network.delay(100),
-        () => turn.hold(20, 5),
-      );
-    },
-  },
-  {
-    name: 'postgres-sliced',
-    what: 'what passes is sliced into pieces of 1 to 7 bytes, for 20 s',
-    claims: ['postgres'],
-    seconds: [5, 21],
-    async run(cluster, turn) {
-      const bytes = turn.random.between(1, 7);
-      turn.say(`slices of ${bytes} byte(s) to and from PostgreSQL`);
-      await during(
-        networks(cluster),
-        (network) => network.slice(bytes),
-        () => turn.hold(20, 4),
-      );
-    },
-  },
-  {
-    name: 'postgres-reset',
-    what: 'every connection to PostgreSQL is reset every 200 ms, for 20 s',
-    claims: ['postgres'],
-    seconds: [6, 21],
-    async run(cluster, turn) {
-      const resets = await resetEach(200, networks(cluster), () => turn.hold(20, 5));
-      turn.say(`reset ${resets} connection(s) to PostgreSQL`);
-    },
-  },
+  halfOpen(toPostgres, { leastSeconds: 7, fullSeconds: 30 }),
+  slow(toPostgres, 100, { leastSeconds: 5, fullSeconds: 20 }),
+  sliced(toPostgres, { leastSeconds: 4, fullSeconds: 20 }),
+  reset(toPostgres, { leastSeconds: 5, fullSeconds: 20 }),
   {
     name: 'disk-full',
     what: "PostgreSQL's disk is full for 15 s",

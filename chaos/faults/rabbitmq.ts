@@ -1,12 +1,10 @@
-// Faults of RabbitMQ, of its topology and of the way to it.
+// Faults of RabbitMQ and of its topology.
 import { withoutBindings } from '../bindings.ts';
 import type { Alarm } from '../broker.ts';
-import type { Cluster } from '../cluster.ts';
 import type { Fault } from '../fault.ts';
-import { during, resetEach } from '../weather.ts';
+import { during } from '../weather.ts';
 import { bindingKey, exchange, serviceQueue, wireQueue } from '../wire.ts';
-
-const networks = ({ instances }: Cluster) => instances.map(({ broker }) => broker);
+import { halfOpen, refused, reset, sliced, slow, toBroker } from './ways.ts';
 
 function alarm(kind: Alarm): Fault {
   return {
@@ -35,7 +33,7 @@ export const brokerFaults: readonly Fault[] = [
     seconds: [18, 70],
     async run(cluster, turn) {
       await during(
-        networks(cluster),
+        toBroker.networks(cluster),
         (network) => network.refuse(),
         async () => {
           await cluster.broker.stop();
@@ -77,74 +75,11 @@ export const brokerFaults: readonly Fault[] = [
       broker.resume();
     },
   },
-  {
-    name: 'broker-half-open',
-    what: 'half-open for 30 s: connections stay, and nothing passes (one way, or both)',
-    claims: ['broker'],
-    seconds: [10, 31],
-    async run(cluster, turn) {
-      const both = turn.random.next() < 0.5;
-      turn.say(`nothing passes ${both ? 'to or from' : 'from'} RabbitMQ`);
-      await during(
-        networks(cluster),
-        (network) => (both ? network.hold('toServer', 'toClient') : network.hold('toClient')),
-        () => turn.hold(30, 9),
-      );
-    },
-  },
-  {
-    name: 'broker-refused',
-    what: 'connections to the broker are refused for 20 s, while it runs',
-    claims: ['broker'],
-    seconds: [6, 21],
-    async run(cluster, turn) {
-      turn.say('connections to RabbitMQ are refused');
-      await during(
-        networks(cluster),
-        (network) => network.refuse(),
-        () => turn.hold(20, 5),
-      );
-    },
-  },
-  {
-    name: 'broker-slow-network',
-    what: '200 ms of latency each way, for 20 s',
-    claims: ['broker'],
-    seconds: [6, 21],
-    async run(cluster, turn) {
-      turn.say('200 ms each way to RabbitMQ');
-      await during(
-        networks(cluster),
-        (network) => network.delay(200),
-        () => turn.hold(20, 5),
-      );
-    },
-  },
-  {
-    name: 'broker-sliced',
-    what: 'what passes is sliced into pieces of 1 to 7 bytes, for 20 s',
-    claims: ['broker'],
-    seconds: [5, 21],
-    async run(cluster, turn) {
-      const bytes = turn.random.between(1, 7);
-      turn.say(`slices of ${bytes} byte(s) to and from RabbitMQ`);
-      await during(
-        networks(cluster),
-        (network) => network.slice(bytes),
-        () => turn.hold(20, 4),
-      );
-    },
-  },
-  {
-    name: 'broker-reset',
-    what: 'every connection to the broker is reset every 200 ms, for 30 s',
-    claims: ['broker'],
-    seconds: [10, 31],
-    async run(cluster, turn) {
-      const resets = await resetEach(200, networks(cluster), () => turn.hold(30, 9));
-      turn.say(`reset ${resets} connection(s) to RabbitMQ`);
-    },
-  },
+  halfOpen(toBroker, { leastSeconds: 9, fullSeconds: 30 }),
+  refused(toBroker, { leastSeconds: 5, fullSeconds: 20 }),
+  slow(toBroker, 200, { leastSeconds: 5, fullSeconds: 20 }),
+  sliced(toBroker, { leastSeconds: 4, fullSeconds: 20 }),
+  reset(toBroker, { leastSeconds: 9, fullSeconds: 30 }),
   {
     name: 'queue-unbound',
     what: 'no queue is bound for 20 s: events cannot be routed',
