@@ -1,7 +1,7 @@
 // RabbitMQ: the publisher on one connection, the subscription on another, so that a publisher that is blocked by an alarm
 // never stops acknowledgements. Both reconnect by themselves; topology is declared anew on each connection.
 import { randomUUID } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { type AsyncMessage, type Channel, Connection, ConsumerStatus, type Envelope } from 'rabbitmq-client';
 import type { Logger } from '../telemetry/logger.ts';
 import { createOutages, type Outages } from '../telemetry/outages.ts';
@@ -164,11 +164,17 @@ function createSender(connection: Connection, declare: (channel: Channel) => Pro
   };
 }
 
-// A connection that is away would hold up the end of the process until its next attempt.
+/** What a broker that answers needs for the farewell, the deliveries under way included. */
+const closeMsMax = 2000;
+
+// Neither one that is away nor one that is frozen holds up the end of the process.
 async function closeConnection(connection: Connection, closeChannels: () => Promise<void>): Promise<void> {
   if (!connection.ready) connection.unsafeDestroy();
-  await closeChannels();
-  await connection.close();
+  const closing = closeChannels().then(() => (connection.ready ? connection.close() : undefined));
+  const late = new AbortController();
+  await Promise.race([closing.catch(() => {}), sleep(closeMsMax, undefined, { signal: late.signal }).catch(() => {})]);
+  late.abort();
+  connection.unsafeDestroy();
 }
 
 function startPublisher(settings: RabbitSettings, log: Logger): Publisher {

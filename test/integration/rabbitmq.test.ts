@@ -181,6 +181,27 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
     await service.line(({ event }) => event === `Received event user.created with user_id=${id}`);
   });
 
+  for (const how of ['away', 'frozen'] as const) {
+    test(`a broker that is ${how} does not hold up the end of the service`, async () => {
+      await using vhost = await createVhost(brokerUrl());
+      const direct = new URL(vhost.url);
+      await using proxy = await startProxy({ host: direct.hostname, port: Number(direct.port || 5672) });
+      const through = new URL(vhost.url);
+      through.host = `127.0.0.1:${proxy.port}`;
+      await using service = await startService({ RABBITMQ_URL: through.href, RABBITMQ_CONFIRM_TIMEOUT_MS: '300' });
+      await service.createUser();
+      await service.line(({ event }) => event.startsWith('Received event user.created'));
+      if (how === 'frozen') proxy.freeze();
+      else {
+        await proxy.cut();
+        for (const part of ['publisher', 'consumer'])
+          await service.line(({ event, component }) => event === 'RabbitMQ connection lost' && component === part);
+      }
+      await service[Symbol.asyncDispose]();
+      await assert.rejects(service.call('GET', '/health'));
+    });
+  }
+
   test('events of a type that nobody wants wait, and do not stop the others', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using other = await listen(vhost.url, 'user.created');
