@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { globSync, readFileSync, readlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type PrivateRabbit, startPrivateRabbit, type TestVhost } from '../test/support/rabbitmq.ts';
 
@@ -25,6 +26,7 @@ export type Vhost = AsyncDisposable & {
 /** The node's own process and its shell. */
 type Shell = { readonly pid: number; evaluate(expression: string): Promise<string> };
 
+const nodeTriesMax = 40;
 const run = promisify(execFile);
 const alarms: Readonly<Record<Alarm, { readonly raise: string; readonly clear: string }>> = {
   memory: {
@@ -128,11 +130,21 @@ export class Broker implements AsyncDisposable {
     await this.#rabbit[Symbol.asyncDispose]();
   }
 
+  /** Just after its start the broker knows its name, and not yet its process. */
+  async #node(): Promise<{ name: string; os_pid: string }> {
+    for (let tries = 1; ; tries += 1) {
+      const [node] = await manage<{ name: string; os_pid?: string }[]>(this.#rabbit.url, this.#rabbit.managementUrl, 'GET', 'nodes');
+      if (node?.os_pid !== undefined) return { ...node, os_pid: node.os_pid };
+      if (tries === nodeTriesMax) throw new Error('the broker does not tell its process');
+      await sleep(500);
+    }
+  }
+
   /** Asks the broker for its process, and finds beside its program the one that talks to it (erl_call(1)). */
   async #shell(): Promise<Shell> {
     const [home] = globSync(join(this.#folder, 'rollcall-rabbitmq-*'));
     if (home === undefined) throw new Error('the broker runs in a container, where its process cannot be reached');
-    const [node] = await manage<[{ name: string; os_pid: string }]>(this.#rabbit.url, this.#rabbit.managementUrl, 'GET', 'nodes');
+    const node = await this.#node();
     const pid = Number(node.os_pid);
     const program = join(dirname(readlinkSync(`/proc/${pid}/exe`)), 'erl_call');
     const cookie = readFileSync(join(home, '.erlang.cookie'), 'utf8').trim();

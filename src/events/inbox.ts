@@ -6,8 +6,9 @@ import type { Event } from './envelope.ts';
 export type Claim = 'first' | 'duplicate' | 'stale';
 
 /**
- * Takes an event, in the caller's transaction where there is one. 'duplicate': it was handled before. 'stale': a later version of its subject was,
- * as when this one failed and waited meanwhile. A delivery of the same event under way elsewhere is waited for.
+ * Takes an event, in the caller's transaction where there is one. 'duplicate': it was handled before. 'stale': a later version
+ * of its subject was, as when this one failed and waited meanwhile. A delivery of the same event under way elsewhere is waited
+ * for.
  */
 export async function claim(db: Db, event: Event, subject: string, version: number): Promise<Claim> {
   const rows = await db.query(

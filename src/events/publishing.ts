@@ -19,14 +19,15 @@ export async function readDue(db: Db): Promise<Due> {
   return row ?? { outbox: false, log: false, retries: false };
 }
 
-/** Events whose retry is due, for each subject only the first that waits: the others must not overtake it. */
+/** Events whose retry is due, in order; of each subject only those ahead of the first that is not due. */
 export async function dueRetries(tx: Tx, limit: number): Promise<Message[]> {
   const rows = await tx.query<Parameters<typeof toLogged>[0] & { attempts: number }>(
-    `select ${columnsSql}, retry.attempts
+    `with blocked as (select subject, min(position) as position from event_retry where not ${retryIsDueSql} group by subject)
+     select ${columnsSql}, retry.attempts
      from event_retry as retry
+     left join blocked using (subject)
      join event on event.position = retry.position and event.logged_at = retry.logged_at
-     where ${retryIsDueSql}
-       and not exists (select from event_retry as ahead where ahead.subject = retry.subject and ahead.position < retry.position)
+     where retry.position < coalesce(blocked.position, retry.position + 1)
      order by retry.position
      limit $1`,
     [limit],

@@ -145,6 +145,34 @@ for (const kind of brokerKinds) {
       assert.deepEqual(seen.toSorted(), [1, 2]);
     });
 
+    test('what was put off behind one event leaves with it, in one batch and in order', async () => {
+      await using carrier = await startCarrier(kind);
+      const seen: number[] = [];
+      carrier.consume(async (_tx, event) => {
+        seen.push(versionOf(event));
+      });
+      // The first breaks its schema, until it is mended.
+      await carrier.append(1, 0);
+      for (let version = 2; version <= 100; version += 1) await carrier.append(1, version);
+      while ((await carrier.database.query('select from event_retry')).length < 100) await carrier.step();
+      await carrier.database.query(`update event set data = '{"user_id":1,"version":1,"changed":["name"]}' where position = 1`);
+      const left = async () => (await carrier.database.query('select from event_retry')).length;
+      const batches = [];
+      for (let before = await left(); before > 0; ) {
+        await carrier.database.query('update event_retry set retry_at = now() where retry_at > now()');
+        await carrier.step();
+        const after = await left();
+        if (after < before) batches.push(before - after);
+        before = after;
+      }
+      await carrier.line(() => seen.length === 100, 'all events');
+      assert.deepEqual(batches, [100]);
+      assert.deepEqual(
+        seen,
+        seen.toSorted((a, b) => a - b),
+      );
+    });
+
     test('an event that was put off does not wait for a clock that has been put back', async () => {
       await using carrier = await startCarrier(kind);
       carrier.consume(async () => {});
