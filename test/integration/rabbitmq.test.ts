@@ -176,7 +176,8 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
     proxy.freeze();
     const { id } = await service.createUser();
     const line = await service.line(({ event }) => event.startsWith('Relay interrupted'));
-    assert.match(String(line['reason']), /no confirm within 300 ms/);
+    // On a busy machine the first channel may have been late as well, and that line is the one of this outage too.
+    assert.match(String(line['reason']), /no (confirm|channel) within 300 ms/);
     proxy.thaw();
     await service.line(({ event }) => event === `Received event user.created with user_id=${id}`);
   });
