@@ -1,4 +1,5 @@
-// A channel of RabbitMQ for one piece of work, as a command needs it: nothing is tried twice.
+// A channel of RabbitMQ for one piece of work, as a command needs it: nothing is tried twice. And the end of a connection.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Channel, Connection } from 'rabbitmq-client';
 
 /** RabbitMQ is not there, or has not what was asked for; the message is a sentence for the operator. */
@@ -11,25 +12,35 @@ export async function withChannel<Result>(url: string, work: (channel: Channel) 
   const connection = new Connection({ url, acquireTimeout: 5000, connectionTimeout: 5000 });
   const failed = new Promise<never>((_, reject) => connection.on('error', reject));
   failed.catch(() => {});
+  let channel: Channel | undefined;
   try {
-    const channel = await Promise.race([connection.acquire({ emitErrorsFromChannel: true }), failed]).catch((error: unknown) => {
+    channel = await Promise.race([connection.acquire({ emitErrorsFromChannel: true }), failed]).catch((error: unknown) => {
       const { code, message } = error as { code?: string; message: string };
       throw new BrokerError(`RabbitMQ cannot be reached (${code ?? message}): is it running, and is RABBITMQ_URL right?`, { cause: error });
     });
     // It also rejects what is under way, which is where it is told.
     channel.on('error', () => {});
     await channel.confirmSelect();
-    try {
-      return await work(channel);
-    } catch (error) {
+    const result = await work(channel).catch((error: unknown) => {
       const { code, message } = error as { code?: string; message: string };
-      if (code === 'NOT_FOUND') throw new BrokerError(`RabbitMQ says: ${message}.`, { cause: error });
-      throw error;
-    } finally {
-      await channel.close().catch(() => {});
-    }
+      throw code === 'NOT_FOUND' ? new BrokerError(`RabbitMQ says: ${message}.`, { cause: error }) : error;
+    });
+    await channel.close();
+    return result;
   } finally {
-    if (connection.ready) await connection.close();
-    else connection.unsafeDestroy();
+    await closeConnection(connection, async () => channel?.close());
   }
+}
+
+/** What a broker that answers needs for the farewell, the deliveries under way included. */
+const closeMsMax = 2000;
+
+/** Neither one that is away nor one that is frozen holds up the end of the process. */
+export async function closeConnection(connection: Connection, closeChannels: () => Promise<void>): Promise<void> {
+  if (!connection.ready) connection.unsafeDestroy();
+  const closing = closeChannels().then(() => (connection.ready ? connection.close() : undefined));
+  const late = new AbortController();
+  await Promise.race([closing.catch(() => {}), sleep(closeMsMax, undefined, { signal: late.signal }).catch(() => {})]);
+  late.abort();
+  connection.unsafeDestroy();
 }

@@ -1,12 +1,13 @@
 // RabbitMQ: the publisher on one connection, the subscription on another, so that a publisher that is blocked by an alarm
 // never stops acknowledgements. Both reconnect by themselves; topology is declared anew on each connection.
 import { randomUUID } from 'node:crypto';
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import { type AsyncMessage, type Channel, Connection, ConsumerStatus, type Envelope } from 'rabbitmq-client';
+import { type AsyncMessage, Connection, ConsumerStatus } from 'rabbitmq-client';
 import type { Logger } from '../telemetry/logger.ts';
 import { createOutages, type Outages } from '../telemetry/outages.ts';
 import type { Broker, Delivery, Publisher, Verdict } from './broker.ts';
+import { closeConnection } from './channel.ts';
 import type { LoggedEvent } from './log.ts';
+import { createSender } from './sender.ts';
 import { attemptsHeader, deadLetterQueue, definedOnly, exchange, queue, reasonHeader, retryQueue } from './topology.ts';
 
 export type RabbitSettings = {
@@ -89,94 +90,6 @@ function describe(error: unknown): string {
   return code ?? message ?? 'unknown';
 }
 
-type Sent = 'routed' | { readonly returned: string };
-
-type Sender = {
-  /** Resolves on the broker's confirm; `envelope.messageId` tells which message came back. */
-  send(envelope: Envelope & { messageId: string }, body: unknown): Promise<Sent>;
-  close(): Promise<void>;
-};
-
-// One confirm channel, opened when it is first needed and again after it was lost.
-function createSender(connection: Connection, declare: (channel: Channel) => Promise<void>, confirmTimeoutMs: number): Sender {
-  let channel: Promise<Channel> | undefined;
-  const returned = new Map<string, string>();
-
-  function open(): Promise<Channel> {
-    const opening = (async () => {
-      const fresh = await connection.acquire({ emitErrorsFromChannel: true });
-      // The error also rejects what is under way, which is where it is told.
-      fresh.on('error', () => {});
-      fresh.on('close', () => forget(opening));
-      fresh.on('basic.return', ({ messageId, replyText }) => {
-        if (messageId !== undefined) returned.set(messageId, replyText);
-      });
-      await fresh.confirmSelect();
-      await declare(fresh);
-      return fresh;
-    })();
-    channel = opening;
-    return opening;
-  }
-
-  function forget(gone: Promise<Channel>): void {
-    if (channel === gone) channel = undefined;
-  }
-
-  // Neither has a time limit of its own: under an alarm a confirm would wait until the alarm ends, a channel on a frozen
-  // connection until the heartbeat fails.
-  async function withinTime<Result>(what: 'confirm' | 'channel', answer: Promise<Result>): Promise<Result> {
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`no ${what} within ${confirmTimeoutMs} ms`)), confirmTimeoutMs);
-    });
-    answer.catch(() => {});
-    try {
-      return await Promise.race([answer, timeout]);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  return {
-    async send(envelope, body) {
-      const opening = channel ?? open();
-      try {
-        const ready = await withinTime('channel', opening);
-        await withinTime('confirm', ready.basicPublish({ ...envelope, mandatory: true, durable: true }, body));
-      } catch (error) {
-        // A nack, or no answer in time: what else is under way on this channel is as uncertain, so all of it ends.
-        forget(opening);
-        opening.then((late) => late.close()).catch(() => {});
-        throw error;
-      }
-      // The client resolves the confirm before it emits the return that came ahead of it.
-      await nextTurn();
-      const reason = returned.get(envelope.messageId);
-      returned.delete(envelope.messageId);
-      return reason === undefined ? 'routed' : { returned: reason };
-    },
-    async close() {
-      if (channel === undefined) return;
-      const last = await withinTime('channel', channel).catch(() => undefined);
-      await last?.close();
-    },
-  };
-}
-
-/** What a broker that answers needs for the farewell, the deliveries under way included. */
-const closeMsMax = 2000;
-
-// Neither one that is away nor one that is frozen holds up the end of the process.
-async function closeConnection(connection: Connection, closeChannels: () => Promise<void>): Promise<void> {
-  if (!connection.ready) connection.unsafeDestroy();
-  const closing = closeChannels().then(() => (connection.ready ? connection.close() : undefined));
-  const late = new AbortController();
-  await Promise.race([closing.catch(() => {}), sleep(closeMsMax, undefined, { signal: late.signal }).catch(() => {})]);
-  late.abort();
-  connection.unsafeDestroy();
-}
-
 function startPublisher(settings: RabbitSettings, log: Logger): Publisher {
   const { connection, outages } = connect(settings, 'publisher', log);
   connection.on('connection', outages.back);
@@ -235,11 +148,11 @@ function startSubscription(settings: RabbitSettings, handle: (delivery: Delivery
     },
     settings.confirmTimeoutMs,
   );
-  const copies = createOutages(log, 'consumer', {
+  const words = {
     lost: 'Events that failed cannot be put off; they are taken again at once',
     back: 'Events that failed are put off again',
-  });
-  let copiesFail = false;
+  };
+  const copies = createOutages(log, 'consumer', words, 'back');
   // The last delivery of each subject that is under way: the next one of that subject comes after it.
   const tails = new Map<string, Promise<unknown>>();
 
@@ -264,11 +177,9 @@ function startSubscription(settings: RabbitSettings, handle: (delivery: Delivery
     const copy = copyFor(target, message, delivery.attempts + 1, 'dead' in verdict ? verdict.dead : undefined);
     const sent = await sender.send(copy, message.body).catch((error: unknown) => ({ returned: describe(error) }));
     if (sent === 'routed') {
-      if (copiesFail) copies.back();
-      copiesFail = false;
+      copies.back();
       return ConsumerStatus.ACK;
     }
-    copiesFail = true;
     copies.lost(sent.returned);
     return ConsumerStatus.REQUEUE;
   }

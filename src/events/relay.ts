@@ -122,7 +122,7 @@ async function publish(due: Message, outcome: Outcome, { publisher, faultOf, met
 
 /** Runs until disposed. Polls fast after work and slowly when idle; `wake` it after a commit in this process. */
 export function startRelay(parts: RelayParts): Loop {
-  const outages = createOutages(parts.log, 'relay', { lost: 'Relay interrupted; events wait', back: 'Relay publishes again' });
+  const outages = createOutages(parts.log, 'relay', { lost: 'Relay interrupted; events wait', back: 'Relay publishes again' }, 'back');
   let failures = 0;
   let pauseMs: number = pollMs.shortest;
 
@@ -132,7 +132,7 @@ export function startRelay(parts: RelayParts): Loop {
       if (failure !== undefined) throw failure;
       // Without a broker a round does nothing, and so mends nothing.
       if (parts.publisher.ready) {
-        if (failures > 0) outages.back();
+        outages.back();
         failures = 0;
       }
       pauseMs = logged + published + putOff > 0 ? pollMs.shortest : Math.min(pollMs.longest, pauseMs * 2);

@@ -10,10 +10,18 @@ export type Outages = {
 
 const lineMs = 1000;
 
-/** @param words of the two lines */
-export function createOutages(log: Logger, component: string, words: { readonly lost: string; readonly back: string }): Outages {
-  let state: 'lost' | 'back' | undefined;
-  let told: typeof state;
+/**
+ * @param words of the two lines
+ * @param initially 'back' for what is there from the start; left out, its first coming is told too
+ */
+export function createOutages(
+  log: Logger,
+  component: string,
+  words: { readonly lost: string; readonly back: string },
+  initially?: 'back',
+): Outages {
+  let state: 'lost' | 'back' | undefined = initially;
+  let told: 'lost' | 'back' | undefined = initially;
   let reason = '';
   let lostAt = 0;
   /** Since the last line that told of a return. */
