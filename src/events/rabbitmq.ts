@@ -79,8 +79,11 @@ function connect(settings: RabbitSettings, purpose: 'publisher' | 'consumer', lo
   });
   const outages = createOutages(log, purpose, { lost: 'RabbitMQ connection lost', back: 'RabbitMQ connected' });
   connection.on('error', (error) => outages.lost(describe(error)));
-  connection.on('connection.blocked', (reason) => log.warn({ component: purpose, reason }, 'RabbitMQ takes no messages'));
-  connection.on('connection.unblocked', () => log.info({ component: purpose }, 'RabbitMQ takes messages again'));
+  const alarms = createOutages(log, purpose, { lost: 'RabbitMQ takes no messages', back: 'RabbitMQ takes messages again' }, 'back');
+  connection.on('connection.blocked', alarms.lost);
+  connection.on('connection.unblocked', alarms.back);
+  // A connection that is lost under an alarm is never told of its end.
+  connection.on('connection', alarms.back);
   return { connection, outages };
 }
 

@@ -3,8 +3,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { type AsyncMessage, Connection } from 'rabbitmq-client';
 import { type Carrier, retryDelaysMs, startCarrier } from '../support/events.ts';
-import { startProxy } from '../support/proxy.ts';
-import { createVhost } from '../support/rabbitmq.ts';
+import { createVhost, startBrokerProxy } from '../support/rabbitmq.ts';
 import { startService } from '../support/service.ts';
 
 const brokerUrl = () => process.env['TEST_RABBITMQ_URL'] ?? '';
@@ -142,12 +141,9 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
 
   test('a broker that is away at the start, and again later, fails no request, and everything arrives when it is back', async () => {
     await using vhost = await createVhost(brokerUrl());
-    const direct = new URL(vhost.url);
-    await using proxy = await startProxy({ host: direct.hostname, port: Number(direct.port || 5672) });
+    await using proxy = await startBrokerProxy(vhost.url);
     await proxy.cut();
-    const through = new URL(vhost.url);
-    through.host = `127.0.0.1:${proxy.port}`;
-    await using service = await startService({ RABBITMQ_URL: through.href });
+    await using service = await startService({ RABBITMQ_URL: proxy.url });
     const ids: number[] = [];
     for (let n = 0; n < 10; n += 1) ids.push((await service.createUser()).id);
     assert.deepEqual((await service.call('GET', '/ready')).json, { status: 'ready', database: 'ok', broker: 'away' });
@@ -166,11 +162,8 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
 
   test('a broker that stops answering is given up after the confirm timeout, and the event is sent again', async () => {
     await using vhost = await createVhost(brokerUrl());
-    const direct = new URL(vhost.url);
-    await using proxy = await startProxy({ host: direct.hostname, port: Number(direct.port || 5672) });
-    const through = new URL(vhost.url);
-    through.host = `127.0.0.1:${proxy.port}`;
-    await using service = await startService({ RABBITMQ_URL: through.href, RABBITMQ_CONFIRM_TIMEOUT_MS: '300' });
+    await using proxy = await startBrokerProxy(vhost.url);
+    await using service = await startService({ RABBITMQ_URL: proxy.url, RABBITMQ_CONFIRM_TIMEOUT_MS: '300' });
     await service.createUser();
     await service.line(({ event }) => event.startsWith('Received event user.created'));
     proxy.freeze();
@@ -185,11 +178,8 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
   for (const how of ['away', 'frozen'] as const) {
     test(`a broker that is ${how} does not hold up the end of the service`, async () => {
       await using vhost = await createVhost(brokerUrl());
-      const direct = new URL(vhost.url);
-      await using proxy = await startProxy({ host: direct.hostname, port: Number(direct.port || 5672) });
-      const through = new URL(vhost.url);
-      through.host = `127.0.0.1:${proxy.port}`;
-      await using service = await startService({ RABBITMQ_URL: through.href, RABBITMQ_CONFIRM_TIMEOUT_MS: '300' });
+      await using proxy = await startBrokerProxy(vhost.url);
+      await using service = await startService({ RABBITMQ_URL: proxy.url, RABBITMQ_CONFIRM_TIMEOUT_MS: '300' });
       await service.createUser();
       await service.line(({ event }) => event.startsWith('Received event user.created'));
       if (how === 'frozen') proxy.freeze();

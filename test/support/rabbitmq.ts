@@ -10,6 +10,7 @@ import { arch, homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
+import { startProxy } from './proxy.ts';
 
 /** `url` ends in the virtual host's name. Disposing removes it with all that is in it. */
 export type TestVhost = AsyncDisposable & { readonly url: string };
@@ -381,4 +382,12 @@ async function createContainerRunner(): Promise<Runner> {
     pids: () => [],
     watchdog: startWatchdog('while read -r line; do :; done; docker rm --force --volumes "$1"', id),
   };
+}
+
+/** A proxy in front of the broker. `url` is the address of the same vhost through it. */
+export async function startBrokerProxy(amqpUrl: string) {
+  const url = new URL(amqpUrl);
+  const proxy = await startProxy({ host: url.hostname, port: Number(url.port || 5672) });
+  url.host = `127.0.0.1:${proxy.port}`;
+  return { ...proxy, url: url.href };
 }
