@@ -1,10 +1,11 @@
-// A consumer of Rollcall in a hundred lines: it keeps an exact copy of all users, beginning at any time, while they change.
+// A consumer of Rollcall: it keeps an exact copy of all users, beginning at any time, while they change.
 //
 //   node examples/copy.ts http://127.0.0.1:8000                           over HTTP alone
 //   node examples/copy.ts http://127.0.0.1:8000 amqp://127.0.0.1:5672     the changes over RabbitMQ
 //
 // It prints a line for each change, and the size and checksum of its copy when it is ended with Ctrl-C.
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { Connection } from 'rabbitmq-client';
 
@@ -19,6 +20,8 @@ type UserEvent = {
   readonly event_type: string;
   readonly data: { readonly user_id: number; readonly version: number; readonly user?: User };
 };
+
+type Apply = (event: UserEvent) => void;
 
 export type Copy = AsyncDisposable & {
   /** Of every user with its version, in order of id. */
@@ -42,26 +45,46 @@ class Users {
 }
 
 /**
- * Reads the snapshot, then follows the changes. The order matters: changes from before the first user was read must not be
- * missed, so over RabbitMQ the queue is bound before the snapshot is asked for.
+ * Reads the snapshot, then follows the changes. The order matters: over RabbitMQ the queue is bound before the snapshot is asked
+ * for, and a change may come before the row that it changed, or twice; the version tells.
  * @param amqpUrl left out: the changes are read over HTTP
  */
 export async function startCopy(url: string, amqpUrl?: string, onChange: (event: UserEvent) => void = () => {}): Promise<Copy> {
   const users = new Users();
   const ending = new AbortController();
-  const apply = (event: UserEvent) => {
+  const apply: Apply = (event) => {
     const { user_id, version, user } = event.data;
-    users.apply(user_id, version, event.event_type === 'user.deleted' ? undefined : user);
+    const deleted = event.event_type === 'user.deleted';
+    if (!deleted && user === undefined) throw new Error('the events are without users: the service has EVENT_PAYLOAD=id');
+    users.apply(user_id, version, deleted ? undefined : user);
     onChange(event);
   };
+  const read = (cursor: string, waitSeconds: number) => readEvents(url, cursor, waitSeconds, apply, ending.signal);
+  const quietlyAtTheEnd = (error: unknown) => {
+    if (!ending.signal.aborted) throw error;
+  };
 
-  let close: () => Promise<void>;
+  async function follow(from: string): Promise<void> {
+    for (let cursor = from; ; ) cursor = await read(cursor, 30);
+  }
+
+  async function catchUp(from: string): Promise<string> {
+    let cursor = from;
+    for (let next = await read(cursor, 0); next !== cursor; next = await read(cursor, 0)) cursor = next;
+    return cursor;
+  }
+
+  let close: () => Promise<unknown>;
   if (amqpUrl === undefined) {
-    const cursor = await readSnapshot(url, users);
-    const following = follow(url, cursor, apply, ending.signal);
+    const following = follow(await readSnapshot(url, users)).catch(quietlyAtTheEnd);
     close = () => following;
   } else {
-    close = await consume(amqpUrl, apply, () => readSnapshot(url, users));
+    let cursor: Promise<string> | undefined;
+    close = await consume(amqpUrl, apply, () => {
+      cursor = cursor === undefined ? readSnapshot(url, users) : cursor.then(catchUp);
+      cursor.catch(quietlyAtTheEnd);
+    });
+    await cursor;
   }
   return {
     checksum: () => createHash('sha256').update(JSON.stringify(users.present())).digest('hex'),
@@ -87,42 +110,39 @@ async function readSnapshot(url: string, users: Users): Promise<string> {
   return (JSON.parse(first) as { cursor: string }).cursor;
 }
 
-async function follow(url: string, from: string, apply: (event: UserEvent) => void, signal: AbortSignal): Promise<void> {
-  for (let cursor = from; !signal.aborted; ) {
+/** One page. @returns the cursor after it, which is `cursor` itself at the end of the log */
+async function readEvents(url: string, cursor: string, waitSeconds: number, apply: Apply, signal: AbortSignal): Promise<string> {
+  for (;;) {
     try {
-      const response = await fetch(`${url}/events/?after=${cursor}&wait=30`, { signal });
+      const response = await fetch(`${url}/events/?after=${cursor}&wait=${waitSeconds}`, { signal });
       if (response.status === 410) throw new Error('the cursor has expired: start again with a snapshot');
-      if (!response.ok) continue;
-      const { events, next } = (await response.json()) as { events: UserEvent[]; next: string };
-      for (const event of events) apply(event);
-      cursor = next;
+      if (response.ok) {
+        const { events, next } = (await response.json()) as { events: UserEvent[]; next: string };
+        for (const event of events) apply(event);
+        return next;
+      }
     } catch (error) {
-      // The service is away or restarts: the cursor is still good.
-      if (!signal.aborted && !(error instanceof TypeError)) throw error;
+      if (!(error instanceof TypeError)) throw error;
     }
+    // The service is away or restarts: the cursor is still good.
+    await sleep(1000, undefined, { signal });
   }
 }
 
-async function consume(amqpUrl: string, apply: (event: UserEvent) => void, snapshot: () => Promise<unknown>): Promise<() => Promise<void>> {
+/** @param onBound called each time when its queue takes every change from now on: with the connection goes the queue, and what was in it */
+async function consume(amqpUrl: string, apply: Apply, onBound: () => void): Promise<() => Promise<void>> {
   const connection = new Connection(amqpUrl);
+  // It connects again by itself.
   connection.on('error', () => {});
-  const bound = Promise.withResolvers<void>();
-  let taken = false;
-  const early: UserEvent[] = [];
   const consumer = connection.createConsumer(
-    // A service that stops and comes back takes a durable queue with a name instead, and keeps its copy.
     { queue: '', queueOptions: { exclusive: true }, queueBindings: [{ exchange: 'user_events', routingKey: 'user.*' }] },
-    ({ body }) => {
-      if (taken) apply(body as UserEvent);
-      else early.push(body as UserEvent);
-    },
+    ({ body }) => apply(body as UserEvent),
   );
-  consumer.on('ready', bound.resolve);
-  consumer.on('error', () => {});
-  await bound.promise;
-  await snapshot();
-  for (const event of early) apply(event);
-  taken = true;
+  consumer.on('error', (error) => {
+    if (!('code' in error)) throw error;
+  });
+  consumer.on('ready', onBound);
+  await new Promise<void>((resolve) => consumer.once('ready', resolve));
   return async () => {
     await consumer.close();
     await connection.close();

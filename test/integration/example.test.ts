@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { suite, test } from 'node:test';
 import { startCopy } from '../../examples/copy.ts';
-import { createVhost } from '../support/rabbitmq.ts';
+import { createVhost, startBrokerProxy } from '../support/rabbitmq.ts';
 import { startService, type TestService } from '../support/service.ts';
 
 async function checksumOf({ database }: TestService): Promise<string> {
@@ -20,6 +20,7 @@ suite('examples/copy.ts', { concurrency: true }, () => {
   for (const over of ['HTTP', 'RabbitMQ'] as const) {
     test(`begun under load over ${over}, has the checksum of the source when the load ends`, async () => {
       await using vhost = await createVhost(process.env['TEST_RABBITMQ_URL'] ?? '');
+      await using proxy = await startBrokerProxy(vhost.url);
       await using service = await startService({ RABBITMQ_URL: vhost.url });
       await service.database.query(
         `insert into "user" (name, surname, password) select 'Name ' || n, 'Surname', 'x' from generate_series(1, 1500) as n`,
@@ -38,11 +39,17 @@ suite('examples/copy.ts', { concurrency: true }, () => {
       });
       let heard = 0;
       let told = Promise.withResolvers<void>();
-      await using copy = await startCopy(service.url, over === 'RabbitMQ' ? vhost.url : undefined, () => {
+      await using copy = await startCopy(service.url, over === 'RabbitMQ' ? proxy.url : undefined, () => {
         heard += 1;
         told.resolve();
         told = Promise.withResolvers();
       });
+      while (heard < 25) await told.promise;
+      // Its connection is lost, and the queue with what comes meanwhile.
+      await proxy.cut();
+      const { id } = await service.createUser();
+      await service.line(({ event }) => event === `Received event user.created with user_id=${id}`);
+      await proxy.restore();
       while (heard < 50) await told.promise;
       loading = false;
       await Promise.all(load);
