@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, suite, test } from 'node:test';
 import fc from 'fast-check';
-import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { createDatabase, keepAnnounced, type TestDatabase } from '../support/database.ts';
 import type { Line } from '../support/log.ts';
 import { type Answer, startService, type TestService } from '../support/service.ts';
 
@@ -81,11 +81,7 @@ suite('the model of the users table', () => {
   const everything: Announced[] = [];
   before(async () => {
     database = await createDatabase();
-    // Events leave the outbox when they are published; the copy stays.
-    await database.query('create table announced (like outbox)');
-    await database.query(`create function announce() returns trigger language plpgsql as
-      'begin insert into announced select new.*; return null; end'`);
-    await database.query('create trigger announced after insert on outbox for each row execute function announce()');
+    await keepAnnounced(database);
     service = await startService({}, { database });
   });
   after(async () => {

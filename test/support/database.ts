@@ -56,6 +56,14 @@ export async function createDatabase(options: { template?: 'migrated' | 'empty' 
   };
 }
 
+/** Events leave the outbox when the relay takes them; their copy in `announced` stays. */
+export async function keepAnnounced(database: TestDatabase): Promise<void> {
+  await database.query('create table announced (like outbox)');
+  await database.query(`create function announce() returns trigger language plpgsql as
+    'begin insert into announced select new.*; return null; end'`);
+  await database.query('create trigger announced after insert on outbox for each row execute function announce()');
+}
+
 async function onServer(statement: string): Promise<void> {
   const client = new pg.Client({ connectionString: serverUrl() });
   await client.connect();
