@@ -35,31 +35,33 @@ export type RelayParts = {
 export type Round = {
   /** Events that got their place in the log. */
   readonly logged: number;
+  /** Events that the batch took from the log, whatever became of them. */
+  readonly taken: number;
   readonly published: number;
-  readonly putOff: number;
   /** The first failure that says nothing about its event: no confirm, no connection. */
   readonly failure?: unknown;
 };
 
-const nothing: Round = { logged: 0, published: 0, putOff: 0 };
+const nothing: Round = { logged: 0, taken: 0, published: 0 };
 
-/** One round: what is in the outbox goes into the log, and one batch of the log is published. */
-export async function runOnce(parts: RelayParts): Promise<Round> {
+/** One round: what is in the outbox goes into the log, and up to `limit` events of the log are published, and as many that were put off. */
+export async function runOnce(parts: RelayParts, limit = batchSize): Promise<Round> {
   const { pool, publisher, onLogged } = parts;
   const due = await readDue(pool);
   // In a transaction of its own, so that readers of the log do not wait for the broker.
   const logged = due.outbox ? await pool.inTransaction(async (tx) => ((await log.lock(tx)) ? log.sequence(tx, sequenceSize) : 0)) : 0;
   if (logged > 0) onLogged();
   if (!publisher.ready || !(logged > 0 || due.log || due.retries)) return { ...nothing, logged };
-  return pool.inTransaction(async (tx) => ({ ...((await log.lock(tx)) ? await publishBatch(tx, due.retries, parts) : nothing), logged }));
+  const batch = await pool.inTransaction(async (tx) => ((await log.lock(tx)) ? publishBatch(tx, limit, due.retries, parts) : nothing));
+  return { ...batch, logged };
 }
 
 /** What became of each event of a batch. What stands in neither list was not tried, or its confirm did not come. */
 type Outcome = { readonly published: Message[]; readonly returned: Message[]; failure?: unknown };
 
-async function publishBatch(tx: Tx, withRetries: boolean, parts: RelayParts): Promise<Omit<Round, 'logged'>> {
-  const retries = withRetries ? await dueRetries(tx, batchSize) : [];
-  const { events, waiting } = await nextUnpublished(tx, batchSize);
+async function publishBatch(tx: Tx, limit: number, withRetries: boolean, parts: RelayParts): Promise<Omit<Round, 'logged'>> {
+  const retries = withRetries ? await dueRetries(tx, limit) : [];
+  const { events, waiting } = await nextUnpublished(tx, limit);
   // An event whose subject has one waiting goes behind it.
   const free = events.filter(({ subject }) => !waiting.has(subject));
 
@@ -96,8 +98,8 @@ async function publishBatch(tx: Tx, withRetries: boolean, parts: RelayParts): Pr
   const last = events.at(-1);
   if (last !== undefined) await advance(tx, last);
   return {
+    taken: retries.length + events.length,
     published: outcome.published.length,
-    putOff: outcome.returned.length,
     ...(outcome.failure !== undefined && { failure: outcome.failure }),
   };
 }
@@ -124,25 +126,30 @@ async function publish(due: Message, outcome: Outcome, { publisher, faultOf, met
 export function startRelay(parts: RelayParts): Loop {
   const outages = createOutages(parts.log, 'relay', { lost: 'Relay interrupted; events wait', back: 'Relay publishes again' }, 'back');
   let failures = 0;
+  // What a failed round sent is sent again: after one, an event goes ahead alone, and twice as many follow each time.
+  let limit = batchSize;
   let pauseMs: number = pollMs.shortest;
 
   async function step(): Promise<number> {
     try {
-      const { logged, published, putOff, failure } = await runOnce(parts);
+      const { logged, taken, published, failure } = await runOnce(parts, limit);
       if (failure !== undefined) throw failure;
       // Without a broker a round does nothing, and so mends nothing.
       if (parts.publisher.ready) {
         outages.back();
         failures = 0;
       }
-      pauseMs = logged + published + putOff > 0 ? pollMs.shortest : Math.min(pollMs.longest, pauseMs * 2);
+      pauseMs = logged + taken > 0 ? pollMs.shortest : Math.min(pollMs.longest, pauseMs * 2);
+      const full = taken >= limit;
+      if (published > 0) limit = Math.min(batchSize, limit * 2);
       // A full batch has more behind it.
-      if (published >= batchSize) return 0;
+      if (full) return 0;
       if (logged > 0) await sleep(restMs);
       return pauseMs;
     } catch (error) {
       outages.lost((error as Error).message);
       failures += 1;
+      limit = 1;
       return backoffMs(failures, { firstMs: 50, maxMs: 2000 });
     }
   }

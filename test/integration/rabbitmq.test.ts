@@ -193,6 +193,28 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
     });
   }
 
+  test('after a round that failed one event goes ahead alone: the others are not sent again each time', async () => {
+    await using vhost = await createVhost(brokerUrl());
+    await using other = await listen(vhost.url);
+    await using service = await startService({ RABBITMQ_URL: vhost.url, RUN: 'api,relay' });
+    // What was published cannot be noted.
+    await service.database.query(`create function refuse() returns trigger language plpgsql as 'begin raise exception ''not now''; end'`);
+    await service.database.query(`create constraint trigger refuse after update on event_state deferrable initially deferred
+      for each row when (new.published_position <> old.published_position) execute function refuse()`);
+    for (let n = 0; n < 5; n += 1) await service.createUser();
+    const times = () => other.messages.map(({ body }) => body.data.user_id);
+    const ofFirst = () => times().filter((id) => id === 1).length;
+    for (let wanted = 1; ofFirst() < 4; wanted += 1) await other.count(wanted);
+    await service.database.query('drop trigger refuse on event_state');
+    await service.backlog(0);
+    const others = Map.groupBy(
+      times().filter((id) => id !== 1),
+      (id) => id,
+    );
+    assert.equal(others.size, 4);
+    for (const [id, all] of others) assert.ok(all.length <= 2, `the event of user ${id} came ${all.length} times`);
+  });
+
   test('events of a type that nobody wants wait, and do not stop the others', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using other = await listen(vhost.url, 'user.created');
