@@ -31,6 +31,8 @@ const defects = /"event":"(?:Request failed|Unexpected error|Stopping failed|Not
 
 /** Components that lose connections, and may say so once a second. */
 const connections = /"component":"(publisher|consumer|relay)"/;
+/** Of the line itself, to the second: lines reach this process in lumps. */
+const timestamps = /"timestamp":"([^".]+)/;
 
 export type Loudness = { readonly component: string; readonly lines: number };
 
@@ -45,7 +47,7 @@ export class Instance implements AsyncDisposable {
   readonly #options: InstanceOptions;
   /** The most lines about one of its connections in one second. */
   loudest: Loudness = { component: '', lines: 0 };
-  readonly #lines = new Map<string, { second: number; lines: number }>();
+  readonly #lines = new Map<string, { second: string; lines: number }>();
   readonly #log: WriteStream | undefined;
   readonly #recent: string[] = [];
   #recentChars = 0;
@@ -168,12 +170,12 @@ export class Instance implements AsyncDisposable {
     for (const line of text.split('\n')) {
       if (defects.test(line)) this.#options.incident(`said: ${line.slice(0, lineCharsMax)}`);
       const [, component] = line.match(connections) ?? [];
-      if (component !== undefined) this.#count(component);
+      const [, second] = line.match(timestamps) ?? [];
+      if (component !== undefined && second !== undefined) this.#count(component, second);
     }
   }
 
-  #count(component: string): void {
-    const second = Math.floor(performance.now() / 1000);
+  #count(component: string, second: string): void {
     const before = this.#lines.get(component);
     const lines = before?.second === second ? before.lines + 1 : 1;
     this.#lines.set(component, { second, lines });

@@ -48,7 +48,7 @@ export function createOutages(
   function tellInTime(): void {
     const waitMs = nextLineAt - performance.now();
     if (waitMs <= 0) tell();
-    else if (waiting === undefined) waiting = setTimeout(tell, waitMs).unref();
+    else if (waiting === undefined) waiting = setTimeout(tell, Math.ceil(waitMs)).unref();
   }
 
   return {
