@@ -131,10 +131,10 @@ export class Broker implements AsyncDisposable {
   }
 
   /** Just after its start the broker knows its name, and not yet its process. */
-  async #node(): Promise<{ name: string; os_pid: string }> {
+  async #node(): Promise<{ name: string; pid: number }> {
     for (let tries = 1; ; tries += 1) {
       const [node] = await manage<{ name: string; os_pid?: string }[]>(this.#rabbit.url, this.#rabbit.managementUrl, 'GET', 'nodes');
-      if (node?.os_pid !== undefined) return { ...node, os_pid: node.os_pid };
+      if (node?.os_pid !== undefined) return { name: node.name, pid: Number(node.os_pid) };
       if (tries === nodeTriesMax) throw new Error('the broker does not tell its process');
       await sleep(500);
     }
@@ -144,8 +144,7 @@ export class Broker implements AsyncDisposable {
   async #shell(): Promise<Shell> {
     const [home] = globSync(join(this.#folder, 'rollcall-rabbitmq-*'));
     if (home === undefined) throw new Error('the broker runs in a container, where its process cannot be reached');
-    const node = await this.#node();
-    const pid = Number(node.os_pid);
+    const { name, pid } = await this.#node();
     const program = join(dirname(readlinkSync(`/proc/${pid}/exe`)), 'erl_call');
     const cookie = readFileSync(join(home, '.erlang.cookie'), 'utf8').trim();
     // The port of the node's name server is the one after that of AMQP (test/support/rabbitmq.ts).
@@ -153,7 +152,7 @@ export class Broker implements AsyncDisposable {
     return {
       pid,
       async evaluate(expression) {
-        const asking = run(program, ['-sname', node.name, '-c', cookie, '-e'], { env, timeout: 10_000 });
+        const asking = run(program, ['-sname', name, '-c', cookie, '-e'], { env, timeout: 10_000 });
         asking.child.stdin?.end(`${expression}.\n`);
         const { stdout } = await asking;
         if (!stdout.startsWith('{ok,')) throw new Error(`the broker does not evaluate ${expression}: ${stdout}`);

@@ -25,6 +25,7 @@ export async function withChannel<Result>(url: string, work: (channel: Channel) 
       const { code, message } = error as { code?: string; message: string };
       throw code === 'NOT_FOUND' ? new BrokerError(`RabbitMQ says: ${message}.`, { cause: error }) : error;
     });
+    // Acknowledgements are not answered: they have arrived when the channel has closed.
     await channel.close();
     return result;
   } finally {

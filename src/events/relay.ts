@@ -37,12 +37,11 @@ export type Round = {
   readonly logged: number;
   /** Events that the batch took from the log, whatever became of them. */
   readonly taken: number;
-  readonly published: number;
   /** The first failure that says nothing about its event: no confirm, no connection. */
   readonly failure?: unknown;
 };
 
-const nothing: Round = { logged: 0, taken: 0, published: 0 };
+const nothing: Round = { logged: 0, taken: 0 };
 
 /** One round: what is in the outbox goes into the log, and up to `limit` events of the log are published, and as many that were put off. */
 export async function runOnce(parts: RelayParts, limit = batchSize): Promise<Round> {
@@ -99,7 +98,6 @@ async function publishBatch(tx: Tx, limit: number, withRetries: boolean, parts: 
   if (last !== undefined) await advance(tx, last);
   return {
     taken: retries.length + events.length,
-    published: outcome.published.length,
     ...(outcome.failure !== undefined && { failure: outcome.failure }),
   };
 }
@@ -126,13 +124,13 @@ async function publish(due: Message, outcome: Outcome, { publisher, faultOf, met
 export function startRelay(parts: RelayParts): Loop {
   const outages = createOutages(parts.log, 'relay', { lost: 'Relay interrupted; events wait', back: 'Relay publishes again' }, 'back');
   let failures = 0;
-  // What a failed round sent is sent again: after one, an event goes ahead alone, and twice as many follow each time.
+  // What a failed round sent is sent again: after one, an event goes ahead (and one of those put off), then twice as many each time.
   let limit = batchSize;
   let pauseMs: number = pollMs.shortest;
 
   async function step(): Promise<number> {
     try {
-      const { logged, taken, published, failure } = await runOnce(parts, limit);
+      const { logged, taken, failure } = await runOnce(parts, limit);
       if (failure !== undefined) throw failure;
       // Without a broker a round does nothing, and so mends nothing.
       if (parts.publisher.ready) {
@@ -141,7 +139,8 @@ export function startRelay(parts: RelayParts): Loop {
       }
       pauseMs = logged + taken > 0 ? pollMs.shortest : Math.min(pollMs.longest, pauseMs * 2);
       const full = taken >= limit;
-      if (published > 0) limit = Math.min(batchSize, limit * 2);
+      // Also by what came back: the broker has answered. Not by the empty rounds of an instance that stands by.
+      if (taken > 0) limit = Math.min(batchSize, limit * 2);
       // A full batch has more behind it.
       if (full) return 0;
       if (logged > 0) await sleep(restMs);
