@@ -2,6 +2,7 @@
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance } from 'fastify';
 import { Problem } from '../problem.ts';
+import { clientNetwork } from './client-address.ts';
 
 const windowMs = 60_000;
 /** Addresses that are counted at once; the one that was quiet longest makes room. */
@@ -10,7 +11,13 @@ const addressesMax = 10_000;
 /** @param perMinute 0 for no limit */
 export async function addRateLimit(app: FastifyInstance, perMinute: number): Promise<void> {
   if (perMinute === 0) return;
-  await app.register(rateLimit, { global: false, max: perMinute, timeWindow: windowMs, cache: addressesMax });
+  await app.register(rateLimit, {
+    global: false,
+    max: perMinute,
+    timeWindow: windowMs,
+    cache: addressesMax,
+    keyGenerator: ({ ip }) => clientNetwork(ip),
+  });
   const count = app.createRateLimit();
   // A hook for all, since the plugin's own sees only routes: not a path that is unknown, nor a method that is refused.
   app.addHook('onRequest', async (request, reply) => {
