@@ -3,13 +3,13 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, globSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { arch, homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
+import { findProgram, type Program, type Wanted } from './packages.ts';
 import { startProxy } from './proxy.ts';
 
 /** `url` ends in the virtual host's name. Disposing removes it with all that is in it. */
@@ -43,8 +43,21 @@ type Runner = {
   readonly watchdog: { readonly ended: Promise<unknown>; readonly stdin: Writable };
 };
 
-type Package = { readonly program: string; readonly env: Readonly<Record<string, string>> };
-
+const erlang = '/usr/lib/erlang';
+const rabbitmq: Wanted = {
+  package: 'rabbitmq-server',
+  // Debian's and Red Hat's own place, before the wrapper in PATH, which would change the user; then those of Homebrew and of archives.
+  places: ['/usr/lib/rabbitmq/lib/rabbitmq_server-*', '/opt/homebrew/opt/rabbitmq', '/usr/local/opt/rabbitmq', '/opt/rabbitmq'].map(
+    (place) => join(place, 'sbin/rabbitmq-server'),
+  ),
+  // All of Erlang has to come from one place.
+  together: ['erlang', 'rabbitmq'],
+  async relocate(draft, root) {
+    // Debian's erl knows where it was installed, and looks nowhere else.
+    const erl = join(draft, erlang, 'bin/erl');
+    await writeFile(erl, (await readFile(erl, 'utf8')).replaceAll(erlang, join(root, erlang)));
+  },
+};
 const run = promisify(execFile);
 const image = 'rabbitmq:4-management-alpine';
 const user = 'rollcall';
@@ -194,20 +207,16 @@ async function untilStarted(child: ChildProcess): Promise<void> {
 }
 
 async function createRunner(): Promise<Runner> {
-  const installed = findPackage('');
-  if (installed) return createPrivateRunner(installed);
   let cause: unknown;
-  if (existsSync('/usr/bin/apt-get')) {
-    try {
-      return await createPrivateRunner(await unpackPackage());
-    } catch (error) {
-      cause = error;
-    }
+  try {
+    return await createPrivateRunner(await findProgram(rabbitmq));
+  } catch (error) {
+    cause = error;
   }
   try {
     return await createContainerRunner();
-  } catch (error) {
-    throw new Error(`The tests need RabbitMQ and found none: ${remedy}`, { cause: cause ?? error });
+  } catch {
+    throw new Error(`The tests need RabbitMQ and found none: ${remedy}`, { cause });
   }
 }
 
@@ -237,16 +246,16 @@ const stopAtEndOfInput =
   'spawn(fun()->io:get_line([]),catch(gen_event:delete_handler(rabbit_event,rabbit_mgmt_db_handler,[])),rabbit:stop_and_halt()end)';
 
 /** A node with a name server (epmd), ports, cookie and data folder of its own. Nothing of the caller's environment reaches it. */
-async function createPrivateRunner({ program, env }: Package): Promise<Runner> {
+async function createPrivateRunner({ path: program, root, env }: Program): Promise<Runner> {
   const port = await findPort();
   const [managementPort, epmdPort, distributionPort] = [port + 10_000, port + 1, port + 2];
   const password = randomBytes(16).toString('hex');
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-rabbitmq-'));
   const watchdog = startWatchdog(endProcessesAndFolder, dir);
   const environment = {
-    PATH: process.env.PATH ?? '',
     LANG: 'C.UTF-8',
     ...env,
+    PATH: [...(root === '' ? [] : [join(root, erlang, 'bin')]), process.env.PATH].join(':'),
     // Where Erlang makes its cookie.
     HOME: dir,
     ERL_EPMD_ADDRESS: '127.0.0.1',
@@ -306,63 +315,6 @@ function isFree(port: number): Promise<boolean> {
   const server = createServer().once('error', () => resolve(false));
   server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   return promise;
-}
-
-/** Debian's and Red Hat's own place, before the wrapper in PATH, which would change the user; then those of Homebrew and of archives. */
-function findPackage(root: string): Package | undefined {
-  const places = ['/usr/lib/rabbitmq/lib/rabbitmq_server-*', '/opt/homebrew/opt/rabbitmq', '/usr/local/opt/rabbitmq', '/opt/rabbitmq'];
-  const [program] = globSync(places.map((place) => join(root, place, 'sbin/rabbitmq-server')));
-  return program === undefined ? undefined : { program, env: {} };
-}
-
-/**
- * Fetches Debian's or Ubuntu's packages and unpacks them into the user's cache folder, where the next run finds them. They are
- * not installed: no root is needed, no service starts, and apt's own state stays as it is.
- */
-async function unpackPackage(): Promise<Package> {
-  const release = (await readFile('/etc/os-release', 'utf8')).match(/^VERSION_CODENAME=(\w+)/m)?.[1] ?? 'unknown';
-  const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'rollcall');
-  const root = join(cache, `rabbitmq-${release}-${arch()}`);
-  if (!existsSync(root)) {
-    await mkdir(cache, { recursive: true });
-    process.stderr.write('Fetching RabbitMQ for the tests, about 35 MB, once ...\n');
-    const draft = await mkdtemp(join(cache, 'draft-'));
-    try {
-      await fetchPackages(draft);
-      // Debian's erl knows where it was installed, and looks nowhere else.
-      const erl = join(draft, 'root/usr/lib/erlang/bin/erl');
-      await writeFile(erl, (await readFile(erl, 'utf8')).replaceAll('/usr/lib/erlang', join(root, 'usr/lib/erlang')));
-      // Another run may have been faster; its folder is as good.
-      await rename(join(draft, 'root'), root).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
-      });
-    } finally {
-      await rm(draft, { recursive: true, force: true });
-    }
-  }
-  const found = findPackage(root);
-  if (!found) throw new Error(`${root} holds no rabbitmq-server: remove it, then start again.`);
-  const libraries = globSync(['usr/lib/*-linux-*', 'lib/*-linux-*'].map((place) => join(root, place)));
-  const PATH = [join(root, 'usr/lib/erlang/bin'), process.env.PATH].join(':');
-  return { program: found.program, env: { PATH, LD_LIBRARY_PATH: libraries.join(':') } };
-}
-
-async function fetchPackages(dir: string): Promise<void> {
-  const [lists, archives, root] = ['state/lists/partial', 'cache/archives/partial', 'root'].map((path) => join(dir, path));
-  await Promise.all([lists, archives, root].map((path) => mkdir(path as string, { recursive: true })));
-  // All of Erlang has to come from one place, so apt is not told which parts of it are installed.
-  const status = (await readFile('/var/lib/dpkg/status', 'utf8'))
-    .split('\n\n')
-    .filter((entry) => !/^Package: (erlang|rabbitmq)/.test(entry));
-  await writeFile(join(dir, 'status'), status.join('\n\n'));
-  const settings = { 'Dir::State': join(dir, 'state'), 'Dir::State::status': join(dir, 'status'), 'Dir::Cache': join(dir, 'cache') };
-  const options = Object.entries({ ...settings, 'Debug::NoLocking': 'true', 'APT::Sandbox::User': '' }).flatMap(([name, value]) => [
-    '-o',
-    `${name}=${value}`,
-  ]);
-  await run('apt-get', [...options, '--quiet', 'update']);
-  await run('apt-get', [...options, '--quiet', '--yes', '--no-install-recommends', '--download-only', 'install', 'rabbitmq-server']);
-  for (const archive of globSync(join(dir, 'cache/archives/*.deb'))) await run('dpkg-deb', ['--extract', archive, join(dir, 'root')]);
 }
 
 async function createContainerRunner(): Promise<Runner> {
