@@ -1,4 +1,5 @@
-// The way in for `npm start`: on a Node that cannot read TypeScript it says what to do instead of failing in the dark.
+// The way in for `npm start`: on a Node that cannot read TypeScript it says what to do instead of failing in the dark, and
+// where npm's own Node lacks the security release, the platform's runs the service if it has it.
 // Plain JavaScript, so that any Node can run it.
 const [major] = process.versions.node.split('.');
 if (Number(major) < 24) {
@@ -6,5 +7,13 @@ if (Number(major) < 24) {
     `Rollcall needs Node 24, and this is ${process.version}: run "npm ci" and then "npm start", which bring and use their own, or install Node 24 (on macOS: brew install node@24).`,
   );
   process.exit(1);
+}
+const { findSecureNode, hasSecurityRelease } = await import('./src/runtime/node.ts');
+// Once only: whatever the other Node says of itself, it is not asked again.
+if (!hasSecurityRelease(process.versions.node) && process.env.ROLLCALL_NODE === undefined) {
+  const file = findSecureNode(process.env);
+  // In place of this process, under the same id: signals and exit code are those of the service.
+  if (file !== undefined)
+    process.execve(file, [file, ...process.execArgv, ...process.argv.slice(1)], { ...process.env, ROLLCALL_NODE: file });
 }
 await import('./src/main.ts');

@@ -1,6 +1,7 @@
 // The process: reads the settings, starts the system, stops it on a signal. Exit code 0 after a stop that was asked for.
 import { isLoopback, loadEnvFile, readConfig } from './config.ts';
 import { explain } from './faults.ts';
+import { hasSecurityRelease, securityRelease } from './runtime/node.ts';
 import { type System, startSystem } from './system.ts';
 import { createLogger, type Logger } from './telemetry/logger.ts';
 
@@ -60,6 +61,12 @@ async function main(): Promise<void> {
   loadEnvFile();
   const config = readConfig();
   const log = createLogger({ level: config.LOG_LEVEL, appName: config.APP_NAME });
+  const { node } = process.versions;
+  if (!hasSecurityRelease(node)) {
+    log.warn(
+      `Node ${node} lacks the security release ${securityRelease}: install ${securityRelease} or newer on this machine, and "npm start" takes it`,
+    );
+  }
 
   const starting = startSystem(config, log, {
     onFault(error) {

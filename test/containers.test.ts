@@ -9,6 +9,7 @@ import { suite, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { readConfig, Settings } from '../src/config.ts';
+import { securityRelease } from '../src/runtime/node.ts';
 
 type Service = {
   readonly build?: string;
@@ -58,6 +59,11 @@ suite('Dockerfile', () => {
       .split('\n');
     assert.equal(first, '*');
     assert.deepEqual(new Set(seen), new Set(copied.map((path) => `!${path}`)));
+  });
+
+  test('asks for the Node that the service asks for at its start', () => {
+    const versions = argumentsOf('RUN').flatMap((line) => line.match(/\b24\.\d+\.\d+\b/g) ?? []);
+    assert.deepEqual([...new Set(versions)], [securityRelease]);
   });
 
   test('runs a file that it copies, as an unprivileged user, without a shell between the service and its signals', () => {
