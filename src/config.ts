@@ -1,9 +1,10 @@
 // Every setting: name, rule, default, meaning. The only reader of the environment; all faults are named at once.
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { type Static, type TObject, type TSchema, Type } from 'typebox';
 import { Value } from 'typebox/value';
+import { readEnvFile } from './config/env-file.ts';
 
 const Ms = (byDefault: number, description: string, maximum = 3_600_000) =>
   Type.Integer({ minimum: 1, maximum, default: byDefault, description });
@@ -120,9 +121,14 @@ export class ConfigError extends Error {
   }
 }
 
-/** Reads `.env` in the working folder, where there is one, without overruling what the environment already says. */
+/**
+ * Reads `.env` in the working folder, where there is one, without overruling what the environment already says.
+ * @throws ConfigError naming the lines that cannot be meant so
+ */
 export function loadEnvFile(): void {
-  if (existsSync('.env')) process.loadEnvFile('.env');
+  const { values, faults } = readEnvFile('.env', Object.keys((Settings as TObject).properties), (name) => name in process.env);
+  if (faults.length > 0) throw new ConfigError(faults);
+  for (const [name, value] of values) process.env[name] ??= value;
 }
 
 /** @throws ConfigError naming every fault; values of URLs are never repeated, since they hold passwords */

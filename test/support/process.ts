@@ -1,6 +1,7 @@
 // The service as a process of its own: started as an operator would, and always ended, by the id that was stored.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Line } from './log.ts';
 
@@ -22,9 +23,9 @@ function bareEnvironment(): Record<string, string | undefined> {
 }
 
 /** Runs a file of the project to its end. */
-export async function runNode(file: string, env: Record<string, string>, args: readonly string[] = []) {
-  const child = spawn(process.execPath, [file, ...args], {
-    cwd: root,
+export async function runNode(file: string, env: Record<string, string>, args: readonly string[] = [], cwd = root) {
+  const child = spawn(process.execPath, [join(root, file), ...args], {
+    cwd,
     env: { ...bareEnvironment(), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
