@@ -8,7 +8,7 @@ import { captureLog } from '../support/log.ts';
 import { startService, type TestService } from '../support/service.ts';
 import { type Connection, connect, type RawAnswer, send } from '../support/socket.ts';
 
-const post = 'POST /users/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n';
+const post = 'POST /users/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
 const newUser = JSON.stringify({ name: 'John', surname: 'Doe', password: 'correct horse' });
 
 function assertProblem({ status, headers, json }: RawAnswer, expected: { status: number; code: string; path?: string }): void {
@@ -36,15 +36,15 @@ suite('connections', () => {
   test('what is not HTTP/1.1 is a 400 problem, and the connection is closed', async () => {
     const garbage = [
       'HELLO\r\n\r\n',
-      'GET / HTTP/3.0\r\nHost: x\r\n\r\n',
+      'GET / HTTP/3.0\r\nHost: localhost\r\n\r\n',
       'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
-      'GET /a b HTTP/1.1\r\nHost: x\r\n\r\n',
-      'FETCH /users/ HTTP/1.1\r\nHost: x\r\n\r\n',
-      'get /users/ HTTP/1.1\r\nHost: x\r\n\r\n',
-      'GET /users/ HTTP/1.1\nHost: x\n\n',
-      'GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n',
-      'GET / HTTP/1.1\r\nHost: x\r\nX: a\r\n folded\r\n\r\n',
-      Buffer.from('GET /\xe9 HTTP/1.1\r\nHost: x\r\n\r\n', 'latin1'),
+      'GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n',
+      'FETCH /users/ HTTP/1.1\r\nHost: localhost\r\n\r\n',
+      'get /users/ HTTP/1.1\r\nHost: localhost\r\n\r\n',
+      'GET /users/ HTTP/1.1\nHost: localhost\n\n',
+      'GET / HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n',
+      'GET / HTTP/1.1\r\nHost: localhost\r\nX: a\r\n folded\r\n\r\n',
+      Buffer.from('GET /\xe9 HTTP/1.1\r\nHost: localhost\r\n\r\n', 'latin1'),
       `${post}Content-Length: abc\r\n\r\n{}`,
       `${post}Content-Length: -1\r\n\r\n{}`,
       `${post}Content-Length: 99999999999999999999999\r\n\r\n{}`,
@@ -63,10 +63,10 @@ suite('connections', () => {
 
   test('headers over 16 KiB, the target among them, are a 431 problem, which also reaches a caller who still sends', async () => {
     for (const request of [
-      `GET / HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(17_000)}\r\n\r\n`,
-      `GET /${'a'.repeat(17_000)} HTTP/1.1\r\nHost: x\r\n\r\n`,
-      `GET / HTTP/1.1\r\nHost: x\r\n${'X: a\r\n'.repeat(4000)}\r\n`,
-      `GET / HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(5_000_000)}\r\n\r\n`,
+      `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'a'.repeat(17_000)}\r\n\r\n`,
+      `GET /${'a'.repeat(17_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+      `GET / HTTP/1.1\r\nHost: localhost\r\n${'X: a\r\n'.repeat(4000)}\r\n`,
+      `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'a'.repeat(5_000_000)}\r\n\r\n`,
     ])
       assertProblem(await send(service.url, request), { status: 431, code: 'headers_too_large' });
   });
@@ -113,9 +113,9 @@ suite('connections', () => {
   test('requests sent without waiting are answered one by one, in order', async () => {
     using connection = await connect(service.url);
     connection.write(
-      'GET /users/ HTTP/1.1\r\nHost: x\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: x\r\n\r\nHEAD /health HTTP/1.1\r\nHost: x\r\n\r\n',
+      'GET /users/ HTTP/1.1\r\nHost: localhost\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\nHEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n',
     );
-    connection.write(`${post}Content-Length: ${newUser.length}\r\n\r\n${newUser}GET /ready HTTP/1.1\r\nHost: x\r\n\r\n`);
+    connection.write(`${post}Content-Length: ${newUser.length}\r\n\r\n${newUser}GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n`);
     const statuses = [];
     for (const method of ['GET', 'GET', 'HEAD', 'POST', 'GET']) statuses.push((await connection.answer(method)).status);
     assert.deepEqual(statuses, [200, 404, 200, 201, 200]);
@@ -136,7 +136,7 @@ suite('connections', () => {
       `${post}Transfer-Encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`,
     ]) {
       using connection = await connect(service.url);
-      connection.write(`${request}GET /health HTTP/1.1\r\nHost: x\r\n\r\n`);
+      connection.write(`${request}GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n`);
       assertProblem(await connection.answer(), { status: 413, code: 'body_too_large', path: '/users/' });
       assert.equal((await connection.answer()).status, 200, 'the connection goes on after it');
     }
@@ -182,13 +182,13 @@ suite('connections', () => {
       ['http://a.example', '/'],
       ['http://a.example?x=1', '/'],
     ] as const)
-      assertProblem(await send(service.url, `GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`), { status: 404, code: 'not_found', path });
-    assert.equal((await send(service.url, 'GET http://a.example/users/?page=2 HTTP/1.1\r\nHost: x\r\n\r\n')).json.page, 2);
+      assertProblem(await send(service.url, `GET ${target} HTTP/1.1\r\nHost: localhost\r\n\r\n`), { status: 404, code: 'not_found', path });
+    assert.equal((await send(service.url, 'GET http://a.example/users/?page=2 HTTP/1.1\r\nHost: localhost\r\n\r\n')).json.page, 2);
   });
 
   test('a path that cannot be decoded is a 400 problem, known or not', async () => {
     for (const path of ['/users/%', '/users/%zz', '/users/%ff', '/nowhere/%c3%28', '/%e2%82', '/%ed%a0%80'])
-      assertProblem(await send(service.url, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`), {
+      assertProblem(await send(service.url, `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`), {
         status: 400,
         code: 'malformed_request',
         path: path.replaceAll('%', '%25'),
@@ -196,7 +196,10 @@ suite('connections', () => {
   });
 
   test('an Upgrade that is not offered here is not taken', async () => {
-    const { status } = await send(service.url, 'GET /health HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n');
+    const { status } = await send(
+      service.url,
+      'GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n',
+    );
     assert.equal(status, 200);
   });
 });
@@ -220,7 +223,7 @@ test('garbage behind a request that takes long waits for its answer, however muc
         if (errors === 30) resolve();
       });
     });
-    connection.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+    connection.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
     await line(({ event }) => event === 'Request started');
     using _garbage = talk(connection, 'HELLO\r\n\r\n');
     await received;
@@ -237,7 +240,7 @@ test('garbage behind a request that takes long waits for its answer, however muc
 
 test('more than HTTP_CONNECTIONS_MAX connections are closed as they come, and the others are served', async () => {
   await using service = await startService({ HTTP_CONNECTIONS_MAX: '2' });
-  const request = 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n';
+  const request = 'GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n';
   using first = await connect(service.url);
   using second = await connect(service.url);
   for (const connection of [first, second]) {

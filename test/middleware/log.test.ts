@@ -40,7 +40,7 @@ suite('the log of requests', () => {
     await service.call('GET', `/users/?password=${secret}`);
     await service.call('GET', `/nowhere?password=${secret}`, undefined, { authorization: secret, cookie: secret });
     for (const target of [`http://user:${secret}@host/users/`, `/users/?${secret}=%zz`, `/users/#${secret}`, `/users/%zz?${secret}`])
-      await send(service.url, `GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      await send(service.url, `GET ${target} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
     const { headers } = await service.call('GET', '/health');
     await closing(headers.get('x-trace-id') ?? '');
     assert.ok(!service.text().includes(secret));
@@ -49,7 +49,7 @@ suite('the log of requests', () => {
   test('says "Request aborted" once for a caller who breaks off under the body, and calls it no failure', async () => {
     using connection = await connect(service.url);
     connection.write(
-      'POST /users/ HTTP/1.1\r\nHost: x\r\nX-Request-Id: broken\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{',
+      'POST /users/ HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: broken\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{',
     );
     await service.line(({ trace_id }) => trace_id === 'broken');
     connection.reset();
@@ -69,7 +69,7 @@ suite('the log of requests', () => {
     const body = JSON.stringify({ name: 'Gone', surname: 'Away', password: 'correct horse' });
     using connection = await connect(service.url);
     connection.write(
-      `POST /users/ HTTP/1.1\r\nHost: x\r\nX-Request-Id: left\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      `POST /users/ HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: left\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
     );
     await service.line(({ trace_id }) => trace_id === 'left');
     connection.reset();

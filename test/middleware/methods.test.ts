@@ -24,7 +24,7 @@ suite('methods', () => {
   after(() => service[Symbol.asyncDispose]());
 
   const ask = (method: string, path: string, rest = '') =>
-    send(service.url, `${method} ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${rest}\r\n`, method);
+    send(service.url, `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${rest}\r\n`, method);
 
   test('HEAD answers with the headers of GET and without its body, wherever there is a GET, refusals included', async () => {
     // Those that tell of the one request.

@@ -4,7 +4,7 @@ import { after, before, suite, test } from 'node:test';
 import { startService, type TestService } from '../support/service.ts';
 import { type Connection, connect } from '../support/socket.ts';
 
-const post = 'POST /users/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n';
+const post = 'POST /users/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
 
 /** Keeps sending until disposed of. */
 function talk(connection: Connection, text: string): Disposable {
@@ -21,7 +21,7 @@ suite('slow connections', () => {
 
   test('headers that do not end in time are a 408 problem, and the connection is closed, whatever still comes', async () => {
     using connection = await connect(service.url);
-    connection.write('GET /health HTTP/1.1\r\nHost: x\r\n');
+    connection.write('GET /health HTTP/1.1\r\nHost: localhost\r\n');
     using _talk = talk(connection, 'X: y\r\n');
     const { status, headers, json } = await connection.answer();
     assert.deepEqual([status, json.code, json.instance], [408, 'request_timeout', '']);
@@ -51,7 +51,7 @@ suite('slow connections', () => {
   test('a body that nobody waits for any more does not keep its connection open', async () => {
     for (const path of ['/nowhere', '/health']) {
       using connection = await connect(service.url);
-      connection.write(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n`);
+      connection.write(`POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n`);
       assert.ok([404, 405].includes((await connection.answer()).status));
       using _talk = talk(connection, '{');
       await connection.closed;
@@ -60,7 +60,7 @@ suite('slow connections', () => {
 
   test('an idle connection is closed', async () => {
     using connection = await connect(service.url);
-    connection.write('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
+    connection.write('GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n');
     await connection.answer();
     await connection.ended;
   });

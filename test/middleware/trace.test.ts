@@ -45,7 +45,7 @@ suite('the trace id', () => {
     for (const line of lines) {
       const { headers } = await send(
         service.url,
-        Buffer.from(`GET /health HTTP/1.1\r\nHost: x\r\nX-Request-Id: ${line}\r\n\r\n`, 'latin1'),
+        Buffer.from(`GET /health HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: ${line}\r\n\r\n`, 'latin1'),
       );
       assert.match(headers.get('x-trace-id') ?? '', uuid, JSON.stringify(line));
     }
@@ -123,7 +123,7 @@ test('a line that a handler writes carries the id of its request, however late t
         const body = JSON.stringify({ n });
         const connection = await connect(url);
         connection.write(
-          `POST / HTTP/1.1\r\nHost: x\r\nX-Request-Id: r${n}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n{`,
+          `POST / HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: r${n}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n{`,
         );
         return { connection, rest: body.slice(1) };
       }),
