@@ -29,7 +29,8 @@ export const Settings = Type.Object({
     minimum: 1,
     maximum: 1000,
     default: 10,
-    description: 'Connections for lists and writes. Two more serve reads by id, and five the relay and the consumer.',
+    description:
+      'Connections for lists and writes. Two more serve reads by id, five the relay and the consumer, and one each `/ready` and `/metrics`.',
   }),
   DATABASE_CONNECT_TIMEOUT_MS: Ms(1000, 'Longest wait for a free or new connection; then 503.'),
   DATABASE_STATEMENT_TIMEOUT_MS: Ms(1500, 'Longest run of one statement; then 503.'),

@@ -18,6 +18,7 @@ import { startRelay } from './events/relay.ts';
 import { maintain } from './events/retention.ts';
 import { createEventCheck } from './events/schemas.ts';
 import { startTail } from './events/tail.ts';
+import { createDatabaseCheck } from './health/database.ts';
 import { addDrain } from './http/drain.ts';
 import { backoffMs } from './runtime/backoff.ts';
 import { startLoop } from './runtime/loop.ts';
@@ -33,6 +34,8 @@ import { reactions } from './users/reactions.ts';
 const readsPoolSize = 2;
 /** One for the relay's transaction, the others for events that the consumer handles at once. */
 const eventsPoolSize = 5;
+/** Of a statement for `/ready` and `/metrics`, whatever the setting for requests is. */
+const healthStatementMs = 1000;
 const prefetch = 50;
 const inboxDays = 7;
 const retryDelaysMs = [1000, 5000, 30_000, 120_000];
@@ -76,6 +79,8 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const reads = starting.use(startPool(connection, readsPoolSize));
   const pool = starting.use(startPool(connection, config.DATABASE_POOL_SIZE));
   const eventsPool = starting.use(startPool(connection, eventsPoolSize));
+  const readinessPool = starting.use(startPool({ ...connection, statementTimeoutMs: healthStatementMs }, 1));
+  const gaugesPool = starting.use(startPool({ ...connection, statementTimeoutMs: healthStatementMs }, 1));
   const schema = starting.use(await prepareInTime(connection, config.DATABASE_ADMIN_URL, pool, log, options.onFault ?? (() => {})));
 
   const broker = createBroker(config, eventsPool, log);
@@ -101,7 +106,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   metrics.watch({
     pool: () => ({ total: pool.size, idle: pool.idle, waiting: pool.waiting }),
     passwordsWaiting: () => passwords.waiting,
-    backlog: () => measureBacklog(pool),
+    backlog: () => measureBacklog(gaugesPool),
     brokerConnected: () => publisher?.ready === true,
   });
 
@@ -128,13 +133,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
       metrics,
       readiness: {
         accepting: () => !drain.draining,
-        database: async () => {
-          if (!schema.ready) return 'migrations missing';
-          return pool.query('select 1').then(
-            () => 'ok' as const,
-            () => 'unreachable' as const,
-          );
-        },
+        database: createDatabaseCheck({ own: readinessPool, others: [reads, pool], prepared: () => schema.ready }),
         broker: brokerState,
       },
     },

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import pg from 'pg';
-import { type ConnectionSettings, clientConfig } from './client.ts';
+import { type ConnectionSettings, clientConfig, type Db } from './client.ts';
 
 export type Migration = { readonly version: number; readonly name: string; readonly sql: string; readonly checksum: string };
 export type MigrationStatus = { readonly version: number; readonly name: string; readonly appliedAt: string | undefined };
@@ -104,6 +104,15 @@ async function apply(client: pg.Client, { version, name, sql, checksum }: Migrat
     await client.query('rollback').catch(() => {});
     throw new MigrationError(`Migration ${name} failed and was rolled back: ${(error as Error).message}.`, { cause: error });
   }
+}
+
+/** Whether the database has them all; asked while `migrate` has not come to its end. */
+export async function hasEveryMigration(db: Db): Promise<boolean> {
+  const [known] = await db.query<{ exists: boolean }>("select to_regclass('schema_migration') is not null as exists");
+  if (!known?.exists) return false;
+  const applied = await db.query<{ version: number }>('select version from schema_migration');
+  const versions = new Set(applied.map(({ version }) => version));
+  return (await readMigrations()).every(({ version }) => versions.has(version));
 }
 
 /** Every migration of the code, with the time of its application where it was applied. */

@@ -3,12 +3,13 @@ import { Type } from 'typebox';
 import { answer, refusals } from '../http/responses.ts';
 import type { App } from '../http/server.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { DatabaseState } from './database.ts';
 
 export type Readiness = {
   /** False once the service is asked to stop. */
   accepting(): boolean;
   /** Whether PostgreSQL answers and has every migration of this code. Never rejects. */
-  database(): Promise<'ok' | 'unreachable' | 'migrations missing'>;
+  database(): Promise<DatabaseState>;
   /** Reported, but no reason to be unready: events wait in the outbox. */
   broker(): 'ok' | 'away' | 'in process' | 'not used here';
 };

@@ -1,5 +1,9 @@
 // Every metric that /metrics shows, by name. A registry for each system, so that two in one process do not add up.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client';
+import { coalesce } from '../runtime/coalesce.ts';
+
+/** One measurement answers every scrape of this time, and all its gauges. */
+const backlogKeptMs = 500;
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
@@ -58,14 +62,7 @@ export function createMetrics(build: { name: string; version: string }) {
             this.set(read());
           },
         });
-      // One measurement for both gauges of a scrape.
-      let measuring: ReturnType<Gauges['backlog']> | undefined;
-      const measure = () => {
-        measuring ??= gauges.backlog().finally(() => {
-          measuring = undefined;
-        });
-        return measuring;
-      };
+      const measure = coalesce(() => gauges.backlog(), backlogKeptMs);
       const backlogGauge = (name: string, help: string, read: (backlog: Awaited<ReturnType<Gauges['backlog']>>) => number) =>
         new Gauge({
           name,

@@ -2,16 +2,14 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { createDatabase } from '../support/database.ts';
-import { startProxy } from '../support/proxy.ts';
+import { startDatabaseProxy } from '../support/proxy.ts';
 import { type Answer, startService, type TestService } from '../support/service.ts';
 
 async function startBehindProxy(env: Record<string, string> = {}) {
   const stack = new AsyncDisposableStack();
   const database = stack.use(await createDatabase());
-  const direct = new URL(database.url);
-  const proxy = stack.use(await startProxy({ path: `${direct.searchParams.get('host')}/.s.PGSQL.${direct.port}` }));
-  const DATABASE_URL = `postgresql://${direct.username}@127.0.0.1:${proxy.port}${direct.pathname}?sslmode=disable`;
-  return { stack, database, proxy, start: (more = {}) => startService({ DATABASE_URL, ...env, ...more }, { database }) };
+  const proxy = stack.use(await startDatabaseProxy(database.url));
+  return { stack, database, proxy, start: (more = {}) => startService({ DATABASE_URL: proxy.url, ...env, ...more }, { database }) };
 }
 
 const requests: [method: string, path: string, body?: object][] = [
@@ -78,7 +76,7 @@ suite('PostgreSQL away', { concurrency: true }, () => {
     await using service = await start();
     assert.ok(service.lines.some(({ event }) => event.startsWith('PostgreSQL cannot be reached')));
     assert.equal((await service.call('GET', '/users/1')).status, 503);
-    assert.equal((await service.call('GET', '/ready')).json.database, 'migrations missing');
+    assert.equal((await service.call('GET', '/ready')).json.database, 'unreachable');
     await proxy.restore();
     await service.line(({ event }) => event === 'PostgreSQL reached');
     assert.equal((await service.call('GET', '/ready')).status, 200);

@@ -63,3 +63,10 @@ export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
     [Symbol.asyncDispose]: cut,
   };
 }
+
+/** In front of the PostgreSQL server of the tests; `url` leads through it to the database that `databaseUrl` names. */
+export async function startDatabaseProxy(databaseUrl: string): Promise<Proxy & { readonly url: string }> {
+  const { searchParams, port, username, pathname } = new URL(databaseUrl);
+  const proxy = await startProxy({ path: `${searchParams.get('host')}/.s.PGSQL.${port}` });
+  return { ...proxy, url: `postgresql://${username}@127.0.0.1:${proxy.port}${pathname}?sslmode=disable` };
+}

@@ -1,5 +1,6 @@
 // A whole service under test: the real system on a database of its own, reached over HTTP.
 import { readConfig } from '../../src/config.ts';
+import { measureBacklog } from '../../src/events/publishing.ts';
 import { startSystem } from '../../src/system.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 import { type CapturedLog, captureLog } from './log.ts';
@@ -48,8 +49,7 @@ export async function startService(env: Record<string, string> = {}, options: { 
     database,
     call,
     async backlog(depth) {
-      const gauge = new RegExp(`^rollcall_outbox_depth ${depth}$`, 'm');
-      while (!gauge.test((await call('GET', '/metrics')).text));
+      while ((await measureBacklog(database)).depth !== depth);
     },
     async createUser(fields = {}) {
       const { status, json, text } = await call('POST', '/users/', { name: 'John', surname: 'Doe', password: 'correct horse', ...fields });

@@ -1,0 +1,130 @@
+// /ready and /metrics while PostgreSQL or the connections to it are in trouble: what is away, what is only busy, and how soon it shows.
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { suite, test } from 'node:test';
+import { type Db, startPool } from '../../src/db/client.ts';
+import { createDatabaseCheck } from '../../src/health/database.ts';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { createDatabase } from '../support/database.ts';
+import { startDatabaseProxy } from '../support/proxy.ts';
+import { startService } from '../support/service.ts';
+
+const settings = (url: string) => ({ url, applicationName: 'test', connectTimeoutMs: 1000, statementTimeoutMs: 1000 });
+
+function counted(db: Db): Db & { readonly statements: number } {
+  let statements = 0;
+  return {
+    get statements() {
+      return statements;
+    },
+    query(text, values) {
+      statements += 1;
+      return db.query(text, values);
+    },
+  };
+}
+
+suite('/ready', { concurrency: true }, () => {
+  test('is 200 while every connection of the requests is held up and more requests wait for one', async () => {
+    await using service = await startService({ DATABASE_POOL_SIZE: '2', DATABASE_STATEMENT_TIMEOUT_MS: '60000' });
+    const { id } = await service.createUser();
+    const holder = await service.database.hold('lock table "user", event, outbox in access exclusive mode');
+    const paths = [`/users/${id}`, '/users/', '/users/?page=2', '/users/?page=3', '/users/?page=4', `/events/`, '/events/?limit=3'];
+    const blocked = paths.map((path) => service.call('GET', path));
+    await service.database.waitingForLock();
+    const [ready, metrics] = await Promise.all([service.call('GET', '/ready'), service.call('GET', '/metrics')]);
+    assert.deepEqual([ready.status, ready.json.database], [200, 'ok']);
+    assert.equal(metrics.status, 200);
+    assert.match(metrics.text, /^rollcall_database_connections_idle 0$/m);
+    await holder.release();
+    await Promise.all(blocked);
+  });
+
+  test('says within three seconds that PostgreSQL froze under it, and is 200 again when it thaws', async () => {
+    await using stack = new AsyncDisposableStack();
+    const database = stack.use(await createDatabase());
+    const proxy = stack.use(await startDatabaseProxy(database.url));
+    const service = stack.use(
+      await startService(
+        { DATABASE_URL: proxy.url, DATABASE_CONNECT_TIMEOUT_MS: '60000', DATABASE_STATEMENT_TIMEOUT_MS: '60000' },
+        { database },
+      ),
+    );
+    assert.equal((await service.call('GET', '/ready')).status, 200);
+    proxy.freeze();
+    let answer = await service.call('GET', '/ready');
+    // The first waits for an answer on the connection that froze, the second for a connection.
+    for (let times = 0; times < 2; times += 1) {
+      const askedAt = performance.now();
+      do answer = await service.call('GET', '/ready');
+      while (answer.status === 200);
+      assert.ok(performance.now() - askedAt < 3000, `${performance.now() - askedAt} ms`);
+      assert.deepEqual([answer.status, answer.json.status, answer.json.database], [503, 'not ready', 'unreachable']);
+    }
+    proxy.thaw();
+    while (answer.status !== 200) answer = await service.call('GET', '/ready');
+  });
+
+  test('never says "migrations missing" of a database that was not reached, and does once that is known', async () => {
+    await using stack = new AsyncDisposableStack();
+    const database = stack.use(await createDatabase({ template: 'empty' }));
+    const proxy = stack.use(await startDatabaseProxy(database.url));
+    const migrating = await database.hold('select pg_advisory_xact_lock(1919904876)');
+    await proxy.cut();
+    const service = stack.use(await startService({ DATABASE_URL: proxy.url }, { database }));
+    const away = await service.call('GET', '/ready');
+    assert.deepEqual([away.status, away.json.database], [503, 'unreachable']);
+    await proxy.restore();
+    let answer = away;
+    while (answer.json.database === 'unreachable') answer = await service.call('GET', '/ready');
+    assert.deepEqual([answer.status, answer.json.status, answer.json.database], [503, 'not ready', 'migrations missing']);
+    await migrating.release();
+    while (answer.status !== 200) answer = await service.call('GET', '/ready');
+    assert.equal(answer.json.database, 'ok');
+  });
+});
+
+suite('the check of PostgreSQL', { concurrency: true }, () => {
+  test('is one statement for a thousand who ask at once, and so is the backlog for a thousand scrapes', async () => {
+    await using database = await createDatabase();
+    await using pool = startPool(settings(database.url), 1);
+    const own = counted(pool);
+    const check = createDatabaseCheck({ own, others: [], prepared: () => true });
+    assert.deepEqual(new Set(await Promise.all(Array.from({ length: 1000 }, check))), new Set(['ok']));
+    assert.equal(own.statements, 1);
+
+    let measured = 0;
+    const metrics = createMetrics({ name: 'test', version: '1' });
+    metrics.watch({
+      pool: () => ({ total: 0, idle: 0, waiting: 0 }),
+      passwordsWaiting: () => 0,
+      brokerConnected: () => true,
+      async backlog() {
+        measured += 1;
+        await own.query('select 1');
+        return { depth: 0, oldestSeconds: 0, deadRows: 0 };
+      },
+    });
+    await Promise.all(Array.from({ length: 50 }, () => metrics.registry.metrics()));
+    assert.equal(measured, 1);
+  });
+
+  test('where the server has no room for its connection is answered by one that the instance has, and fails where it has none', async () => {
+    await using database = await createDatabase();
+    const role = `narrow_${randomBytes(4).toString('hex')}`;
+    const url = new URL(database.url);
+    await database.query(`create role ${role} login connection limit 1`);
+    url.username = role;
+    try {
+      await using requests = startPool(settings(url.href), 1);
+      await using own = startPool(settings(url.href), 1);
+      await requests.query('select 1');
+      const check = createDatabaseCheck({ own, others: [requests], prepared: () => true });
+      assert.equal(await check(), 'ok');
+    } finally {
+      await database.query(`drop role ${role}`);
+    }
+    await using own = startPool(settings(url.href), 1);
+    assert.equal(await createDatabaseCheck({ own, others: [own], prepared: () => true })(), 'unreachable');
+  });
+});
