@@ -5,22 +5,26 @@ import { resolve } from 'node:path';
 import { type Static, type TObject, type TSchema, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { readEnvFile } from './config/env-file.ts';
+import { RabbitUrlError, readRabbitUrl } from './config/rabbitmq-url.ts';
 
 const Ms = (byDefault: number, description: string, maximum = 3_600_000) =>
   Type.Integer({ minimum: 1, maximum, default: byDefault, description });
+/** A text with a form that a pattern checks, and that `form` tells in words: what stands behind "must ". */
+const Formed = (pattern: string, form: string, options: { description?: string; default?: string } = {}) =>
+  Type.String({ pattern, form, ...options });
+const databaseUrl = '^postgres(ql)?(\\+asyncpg)?://';
+const databaseForm = 'look like postgres://user:password@host:5432/database';
 const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
 
 /** In the order in which the documents list them. `default` absent means: may be left out. */
 export const Settings = Type.Object({
   DATABASE_URL: Type.Optional(
-    Type.String({
-      pattern: '^postgres(ql)?(\\+asyncpg)?://',
+    Formed(databaseUrl, databaseForm, {
       description: 'PostgreSQL 15 or newer. Left out: a private server of its own, its data in `DATA_DIR`.',
     }),
   ),
   DATABASE_ADMIN_URL: Type.Optional(
-    Type.String({
-      pattern: '^postgres(ql)?(\\+asyncpg)?://',
+    Formed(databaseUrl, databaseForm, {
       description:
         'A role that may create roles and databases; used by `npm run db:setup`, and at start if the role or database of `DATABASE_URL` is missing.',
     }),
@@ -35,7 +39,10 @@ export const Settings = Type.Object({
   DATABASE_CONNECT_TIMEOUT_MS: Ms(1000, 'Longest wait for a free or new connection; then 503.'),
   DATABASE_STATEMENT_TIMEOUT_MS: Ms(1500, 'Longest run of one statement; then 503.'),
   RABBITMQ_URL: Type.Optional(
-    Type.String({ pattern: '^amqps?://', description: 'RabbitMQ 3.10 or newer. Left out: events are delivered inside the process.' }),
+    Type.String({
+      description:
+        'RabbitMQ 3.10 or newer, by the AMQP URI specification: `amqp://user:password@host:5672/vhost`, or `amqps://` with TLS. Left out: events are delivered inside the process.',
+    }),
   ),
   RABBITMQ_CONFIRM_TIMEOUT_MS: Ms(
     5000,
@@ -53,22 +60,28 @@ export const Settings = Type.Object({
     default: 30,
     description: 'Days for which `GET /events/` reaches back. Events that are not published yet are kept longer.',
   }),
-  HOST: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address to listen on. Anything but loopback needs `AUTH=off`.' }),
+  HOST: Formed('^[\\w.:%-]+$', 'be an address of this machine, such as 127.0.0.1 or ::1, or its name', {
+    default: '127.0.0.1',
+    description: 'Address to listen on. Anything but loopback needs `AUTH=off`.',
+  }),
   PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 8000, description: 'Port to listen on; 0 takes a free one.' }),
   AUTH: Type.Optional(
     Type.Enum(['off'], { description: 'There is no sign-in yet: `off` says that you know, and keep strangers away by other means.' }),
   ),
-  TRUST_PROXY: Type.Array(Type.String({ pattern: '^([0-9a-fA-F.:]+(/[0-9]{1,3})?|loopback|linklocal|uniquelocal)$' }), {
-    default: [],
-    description: 'Networks of the proxies whose `X-Forwarded-For` is believed, by comma: `10.0.0.0/8,loopback`.',
-  }),
+  TRUST_PROXY: Type.Array(
+    Type.String({ form: 'be a network such as 10.0.0.0/8, an address, or one of loopback, linklocal, uniquelocal' }),
+    {
+      default: [],
+      description: 'Networks of the proxies whose `X-Forwarded-For` is believed, by comma: `10.0.0.0/8,loopback`.',
+    },
+  ),
   RATE_LIMIT_PER_MINUTE: Type.Integer({
     minimum: 0,
     maximum: 1_000_000_000,
     default: 1_000_000,
     description: 'Requests a minute for one address; then 429. The default stops a runaway client, not a busy one. 0 turns it off.',
   }),
-  CORS_ORIGINS: Type.Array(Type.String({ pattern: '^https?://[^/*\\s]+$' }), {
+  CORS_ORIGINS: Type.Array(Formed('^https?://[^/*\\s]+$', 'be an origin such as https://admin.example.com, without a path'), {
     default: [],
     description: 'Origins whose pages may call the API, by comma: `https://admin.example.com`. Left out: none.',
   }),
@@ -99,18 +112,22 @@ export const Settings = Type.Object({
     description: 'Lines below this level are not written. Upper case is accepted.',
   }),
   DEBUG: Type.Boolean({ default: false, description: '`true` is short for `LOG_LEVEL=debug`.' }),
-  APP_NAME: Type.String({ pattern: '^[\\w.-]{1,64}$', default: 'rollcall', description: 'Name in logs, events and metrics.' }),
-  APP_VERSION: Type.String({
-    pattern: '^[\\w.+-]{1,64}$',
+  APP_NAME: Formed('^[\\w.-]{1,64}$', 'be 1 to 64 of the characters A-Z a-z 0-9 _ . -', {
+    default: 'rollcall',
+    description: 'Name in logs, events and metrics.',
+  }),
+  APP_VERSION: Formed('^[\\w.+-]{1,64}$', 'be 1 to 64 of the characters A-Z a-z 0-9 _ . + -', {
     default: manifest.version,
     description: 'Version in logs, metrics and the OpenAPI document. Left out: that of the package.',
   }),
-  DATA_DIR: Type.String({
-    minLength: 1,
+  DATA_DIR: Formed('^[^~]', 'be the whole path of a folder, since only a shell replaces ~', {
     default: '.data',
     description: 'Folder of the private PostgreSQL server, if there is no `DATABASE_URL`.',
   }),
 });
+
+/** Characters of a wrong value that a message repeats. */
+const shownMax = 100;
 
 export type Config = Readonly<Static<typeof Settings>>;
 
@@ -140,21 +157,40 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
     const text = env[name]?.trim();
     const value = text === undefined || text === '' ? structuredClone((schema as { default?: unknown }).default) : read(name, text, schema);
     if (value === undefined) continue;
-    const isValid = Value.Check(schema, value);
-    if (isValid && isMeaningful(name, value)) values[name] = value;
-    else
-      faults.push(
-        `${name} ${isValid ? 'names an address that cannot be' : rule(schema)}${name.endsWith('_URL') ? '' : `, not "${text}"`}.`,
-      );
+    const found = faultsOf(name, value, schema, text);
+    if (found.length === 0) values[name] = value;
+    faults.push(...found);
   }
   const config = values as Config;
-  faults.push(...contradictions(values as Partial<Config>));
+  faults.push(...contradictions(values as Partial<Config>, (env['RABBITMQ_URL'] ?? '').trim() === ''));
   if (faults.length > 0) throw new ConfigError(faults);
   return {
     ...config,
     LOG_LEVEL: config.DEBUG && config.LOG_LEVEL === 'info' ? 'debug' : config.LOG_LEVEL,
     DATA_DIR: resolve(config.DATA_DIR),
   };
+}
+
+function faultsOf(name: string, value: unknown, schema: TSchema, text = ''): readonly string[] {
+  if (/\p{Cc}/u.test(text)) return [`${name} has a line break or another control character in it: remove it.`];
+  if (name === 'RABBITMQ_URL') return faultsOfRabbitUrl(text);
+  const shown = name.endsWith('_URL') ? '' : `, not ${JSON.stringify(text.length > shownMax ? `${text.slice(0, shownMax)}...` : text)}`;
+  if (!Value.Check(schema, value) || (name === 'TRUST_PROXY' && !(value as string[]).every(isNetwork)))
+    return [`${name} must ${rule(schema)}${shown}.`];
+  // An empty host after a user stands for the local socket, which a URL of the web cannot have.
+  if (name.endsWith('_URL') && !URL.canParse(text.replace('@/', '@localhost/')))
+    return [`${name} must ${rule(schema)}, with @ : / ? # and % in user and password percent-encoded.`];
+  return [];
+}
+
+function faultsOfRabbitUrl(url: string): readonly string[] {
+  try {
+    readRabbitUrl(url);
+    return [];
+  } catch (error) {
+    if (error instanceof RabbitUrlError) return error.faults;
+    throw error;
+  }
 }
 
 function read(name: string, text: string, schema: TSchema): unknown {
@@ -170,22 +206,13 @@ function read(name: string, text: string, schema: TSchema): unknown {
 }
 
 function rule(schema: TSchema): string {
-  const { type, minimum, maximum, enum: choices, items, pattern, uniqueItems } = schema as Record<string, unknown> & { items?: TSchema };
-  if (Array.isArray(choices)) return `must be one of ${choices.join(', ')}`;
-  if (type === 'integer') return `must be a whole number from ${minimum} to ${maximum}`;
-  if (type === 'boolean') return 'must be true or false';
+  const { type, minimum, maximum, enum: choices, items, form, uniqueItems } = schema as Record<string, unknown> & { items?: TSchema };
+  if (Array.isArray(choices)) return `be one of ${choices.join(', ')}`;
+  if (type === 'integer') return `be a whole number from ${minimum} to ${maximum}`;
+  if (type === 'boolean') return 'be true or false';
   if (type === 'array' && items !== undefined)
-    return `must be a list by comma${uniqueItems ? ', each once' : ''}, of which each ${rule(items)}`;
-  if (typeof pattern === 'string') return `must match ${pattern}`;
-  return 'must not be empty';
-}
-
-// What a pattern cannot say.
-function isMeaningful(name: string, value: unknown): boolean {
-  // An empty host after a user stands for the local socket, which a URL of the web cannot have.
-  if (name.endsWith('_URL')) return URL.canParse(String(value).replace('@/', '@localhost/'));
-  if (name === 'TRUST_PROXY') return (value as string[]).every(isNetwork);
-  return true;
+    return `be a list by comma${uniqueItems ? ', each once' : ''}, of which each must ${rule(items)}`;
+  return String(form);
 }
 
 function isNetwork(text: string): boolean {
@@ -196,14 +223,14 @@ function isNetwork(text: string): boolean {
 }
 
 // Settings that are right by themselves and wrong together; one that is missing here has its own fault already.
-function contradictions({ AUTH, HOST, RABBITMQ_URL, RUN }: Partial<Config>): string[] {
+function contradictions({ AUTH, HOST, RUN }: Partial<Config>, isInProcess: boolean): string[] {
   const faults: string[] = [];
   if (HOST !== undefined && AUTH !== 'off' && !isLoopback(HOST)) {
     faults.push(
       `HOST ${HOST} can be reached from other machines, and there is no sign-in yet: set AUTH=off to say that you know, or HOST=127.0.0.1.`,
     );
   }
-  if (RUN !== undefined && RABBITMQ_URL === undefined && RUN.includes('relay') !== RUN.includes('consumer')) {
+  if (RUN !== undefined && isInProcess && RUN.includes('relay') !== RUN.includes('consumer')) {
     faults.push('RUN has only one of relay and consumer, which meet inside one process unless RABBITMQ_URL is set.');
   }
   return faults;

@@ -1,6 +1,7 @@
 // A channel of RabbitMQ for one piece of work, as a command needs it: nothing is tried twice. And the end of a connection.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Channel, Connection } from 'rabbitmq-client';
+import type { Channel, Connection } from 'rabbitmq-client';
+import { openConnection } from './connection.ts';
 
 /** RabbitMQ is not there, or has not what was asked for; the message is a sentence for the operator. */
 export class BrokerError extends Error {
@@ -9,7 +10,7 @@ export class BrokerError extends Error {
 
 /** The channel confirms what is published on it. @throws BrokerError */
 export async function withChannel<Result>(url: string, work: (channel: Channel) => Promise<Result>): Promise<Result> {
-  const connection = new Connection({ url, acquireTimeout: 5000, connectionTimeout: 5000 });
+  const connection = openConnection(url);
   const failed = new Promise<never>((_, reject) => connection.on('error', reject));
   failed.catch(() => {});
   let channel: Channel | undefined;

@@ -1,11 +1,12 @@
 // RabbitMQ: the publisher on one connection, the subscription on another, so that a publisher that is blocked by an alarm
 // never stops acknowledgements. Both reconnect by themselves; topology is declared anew on each connection.
 import { randomUUID } from 'node:crypto';
-import { type AsyncMessage, Connection, ConsumerStatus } from 'rabbitmq-client';
+import { type AsyncMessage, type Connection, ConsumerStatus } from 'rabbitmq-client';
 import type { Logger } from '../telemetry/logger.ts';
 import { createOutages, type Outages } from '../telemetry/outages.ts';
 import type { Broker, Delivery, Publisher, Verdict } from './broker.ts';
 import { closeConnection } from './channel.ts';
+import { openConnection } from './connection.ts';
 import type { LoggedEvent } from './log.ts';
 import { createSender } from './sender.ts';
 import { attemptsHeader, deadLetterQueue, definedOnly, exchange, queue, reasonHeader, retryQueue } from './topology.ts';
@@ -67,12 +68,8 @@ export function createRabbitBroker(settings: RabbitSettings, log: Logger): Broke
 }
 
 function connect(settings: RabbitSettings, purpose: 'publisher' | 'consumer', log: Logger): { connection: Connection; outages: Outages } {
-  const connection = new Connection({
-    url: settings.url,
+  const connection = openConnection(settings.url, {
     connectionName: `${settings.appName} ${purpose}`,
-    connectionTimeout: 5000,
-    acquireTimeout: 5000,
-    heartbeat: 10,
     retryLow: 250,
     retryHigh: 5000,
     noDelay: true,

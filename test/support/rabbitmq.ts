@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
+import type { Certificates } from './certificates.ts';
 import { findProgram, type Program, type Wanted } from './packages.ts';
 import { startProxy } from './proxy.ts';
 
@@ -23,6 +24,8 @@ export type TestRabbit = AsyncDisposable & {
 
 /** A broker that may be ill-treated: data and ports outlive stop and kill. Each method resolves when it is done. */
 export type PrivateRabbit = TestRabbit & {
+  /** Listens with TLS if the broker was started with certificates. */
+  readonly tlsPort: number;
   /** Ends the broker in order: it closes its connections and its stores. */
   stop(): Promise<void>;
   /** SIGKILL: connections just break. A quorum queue that is less than half a second old does not survive it on 3.10 (Ra's names.dets). */
@@ -34,6 +37,7 @@ export type PrivateRabbit = TestRabbit & {
 /** Where the parts of one broker meet. The child's output is the broker's log, its end the broker's end. */
 type Runner = {
   readonly url: string;
+  readonly tlsPort: number;
   readonly managementUrl: string;
   launch(): ChildProcess;
   stop(child: ChildProcess): void;
@@ -74,9 +78,12 @@ export async function startRabbit(): Promise<TestRabbit> {
   return { url, managementUrl, createVhost: () => createVhost(url, managementUrl), [Symbol.asyncDispose]: async () => {} };
 }
 
-/** A broker of one's own, whatever TEST_RABBITMQ_URL says. Takes 3 to 8 s; the first time on a machine also the fetching of a package. */
-export async function startPrivateRabbit(): Promise<PrivateRabbit> {
-  const node = new RabbitNode(await createRunner());
+/**
+ * A broker of one's own, whatever TEST_RABBITMQ_URL says. Takes 3 to 8 s; the first time on a machine also the fetching of a package.
+ * @param certificates it listens with TLS too, and on [::1]; a client certificate is checked where one is shown
+ */
+export async function startPrivateRabbit(certificates?: Certificates): Promise<PrivateRabbit> {
+  const node = new RabbitNode(await createRunner(certificates));
   try {
     await node.start();
     return node;
@@ -135,6 +142,7 @@ async function manage({ managementUrl, username, password, method, path, body }:
 
 class RabbitNode implements PrivateRabbit {
   readonly url: string;
+  readonly tlsPort: number;
   readonly managementUrl: string;
   readonly #runner: Runner;
   #child: ChildProcess | undefined;
@@ -142,6 +150,7 @@ class RabbitNode implements PrivateRabbit {
   constructor(runner: Runner) {
     this.#runner = runner;
     this.url = runner.url;
+    this.tlsPort = runner.tlsPort;
     this.managementUrl = runner.managementUrl;
   }
 
@@ -206,13 +215,15 @@ async function untilStarted(child: ChildProcess): Promise<void> {
   await promise.finally(() => clearTimeout(timer));
 }
 
-async function createRunner(): Promise<Runner> {
+async function createRunner(certificates: Certificates | undefined): Promise<Runner> {
   let cause: unknown;
   try {
-    return await createPrivateRunner(await findProgram(rabbitmq));
+    return await createPrivateRunner(await findProgram(rabbitmq), certificates);
   } catch (error) {
     cause = error;
   }
+  // A container would need the certificates inside.
+  if (certificates !== undefined) throw new Error(`The tests of TLS need a RabbitMQ that is no container: ${remedy}`, { cause });
   try {
     return await createContainerRunner();
   } catch {
@@ -246,9 +257,9 @@ const stopAtEndOfInput =
   'spawn(fun()->io:get_line([]),catch(gen_event:delete_handler(rabbit_event,rabbit_mgmt_db_handler,[])),rabbit:stop_and_halt()end)';
 
 /** A node with a name server (epmd), ports, cookie and data folder of its own. Nothing of the caller's environment reaches it. */
-async function createPrivateRunner({ path: program, root, env }: Program): Promise<Runner> {
+async function createPrivateRunner({ path: program, root, env }: Program, certificates?: Certificates): Promise<Runner> {
   const port = await findPort();
-  const [managementPort, epmdPort, distributionPort] = [port + 10_000, port + 1, port + 2];
+  const [managementPort, epmdPort, distributionPort, tlsPort] = [port + 10_000, port + 1, port + 2, port + 3];
   const password = randomBytes(16).toString('hex');
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-rabbitmq-'));
   const watchdog = startWatchdog(endProcessesAndFolder, dir);
@@ -278,7 +289,13 @@ async function createPrivateRunner({ path: program, root, env }: Program): Promi
   const epmd = spawn('epmd', ['-address', '127.0.0.1', '-port', String(epmdPort)], { env: environment, detached: true, stdio: 'ignore' });
   watchdog.stdin.write(`${epmd.pid ?? ''}\n`);
   // Erlang terms and no rabbitmq.conf, which would have to be translated at each start.
-  const config = `[{rabbit, [{tcp_listeners, [{"127.0.0.1", ${port}}]}, {default_user, <<"${user}">>}, {default_pass, <<"${password}">>}]},
+  const listeners = (on: number) => `{"127.0.0.1", ${on}}${certificates === undefined ? '' : `, {"::1", ${on}}`}`;
+  const tls =
+    certificates === undefined
+      ? ''
+      : `{ssl_listeners, [${listeners(tlsPort)}]}, {ssl_options, [{cacertfile, "${certificates.ca}"}, {certfile, "${certificates.server.cert}"},
+         {keyfile, "${certificates.server.key}"}, {verify, verify_peer}, {fail_if_no_peer_cert, false}]},`;
+  const config = `[{rabbit, [{tcp_listeners, [${listeners(port)}]}, ${tls} {default_user, <<"${user}">>}, {default_pass, <<"${password}">>}]},
     {rabbitmq_management, [{tcp_config, [{ip, "127.0.0.1"}, {port, ${managementPort}}]}]}].`;
   try {
     await Promise.all([
@@ -292,6 +309,7 @@ async function createPrivateRunner({ path: program, root, env }: Program): Promi
   }
   return {
     url: `amqp://${user}:${password}@127.0.0.1:${port}`,
+    tlsPort,
     managementUrl: `http://127.0.0.1:${managementPort}`,
     launch: () => spawn(program, { env: environment, cwd: dir, detached: true, stdio: 'pipe' }),
     stop: (child) => child.stdin?.end(),
@@ -305,7 +323,7 @@ async function createPrivateRunner({ path: program, root, env }: Program): Promi
 async function findPort(): Promise<number> {
   for (;;) {
     const port = 10_000 + 4 * Math.floor(Math.random() * 2500);
-    const free = await Promise.all([port, port + 1, port + 2, port + 10_000].map(isFree));
+    const free = await Promise.all([port, port + 1, port + 2, port + 3, port + 10_000].map(isFree));
     if (free.every(Boolean)) return port;
   }
 }
@@ -327,6 +345,7 @@ async function createContainerRunner(): Promise<Runner> {
   const id = stdout.trim();
   return {
     url: `amqp://${user}:${password}@127.0.0.1:${port}`,
+    tlsPort: 0,
     managementUrl: `http://127.0.0.1:${port + 10_000}`,
     launch: () => spawn('docker', ['start', '--attach', id], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] }),
     stop: () => spawn('docker', ['stop', '-t', '60', id], { stdio: 'ignore' }),
