@@ -1,7 +1,8 @@
 // The documents that describe the service, made from the schemas of its routes and events, and the page that shows them.
 import { readFile } from 'node:fs/promises';
 import swagger from '@fastify/swagger';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { createDocument } from './negotiation.ts';
 
 // Everything the page needs comes from here, and nothing stands inline; Swagger UI draws its icons from data: URLs.
 const pagePolicy =
@@ -58,19 +59,14 @@ export async function addOpenApi(app: FastifyInstance, version: string): Promise
 
 /** Call it after the routes. */
 export async function addDocumentation(app: FastifyInstance, asyncApi: object): Promise<void> {
-  const asyncApiText = JSON.stringify(asyncApi);
   // Made when they are first asked for, since the routes are complete only then, and once, since it takes long.
-  let json: string | undefined;
-  let yaml: string | undefined;
-  serve(app, '/schema/openapi.json', 'application/json; charset=utf-8', () => {
-    json ??= JSON.stringify(app.swagger());
-    return json;
-  });
+  let yaml: Buffer | undefined;
+  serveDocument(app, '/schema/openapi.json', () => JSON.stringify(app.swagger()));
+  serveDocument(app, '/schema/asyncapi.json', () => JSON.stringify(asyncApi));
   serve(app, '/schema/openapi.yaml', 'application/yaml', () => {
-    yaml ??= app.swagger({ yaml: true });
+    yaml ??= Buffer.from(app.swagger({ yaml: true }));
     return yaml;
   });
-  serve(app, '/schema/asyncapi.json', 'application/json; charset=utf-8', () => asyncApiText);
 
   const ofPage = { 'content-security-policy': pagePolicy };
   serve(app, '/schema', 'text/html; charset=utf-8', () => page, ofPage);
@@ -88,7 +84,16 @@ export async function addDocumentation(app: FastifyInstance, asyncApi: object): 
   }
 }
 
+const hidden = { schema: { hide: true }, config: { access: 'anyone' } } as const;
+
+function serveDocument(app: FastifyInstance, path: string, read: () => string): void {
+  const document = createDocument(read);
+  app.get(path, hidden, async ({ headers }: FastifyRequest, reply: FastifyReply) => {
+    const { type, content } = document(headers.accept);
+    return reply.type(type).send(content);
+  });
+}
+
 function serve(app: FastifyInstance, path: string, type: string, read: () => string | Buffer, headers: Record<string, string> = {}): void {
-  const options = { schema: { hide: true }, config: { access: 'anyone' } } as const;
-  app.get(path, options, async (_request, reply) => reply.headers({ ...headers, 'content-type': type }).send(read()));
+  app.get(path, hidden, async (_request, reply) => reply.headers({ ...headers, 'content-type': type }).send(read()));
 }

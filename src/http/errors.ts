@@ -48,12 +48,16 @@ export function detailsOf(problem: Problem, path: string, traceId: string): Prob
 
 // What the framework refuses, by its code, and how the caller is told.
 const frameworkProblems: Readonly<Record<string, readonly [ProblemCode, string]>> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: ['body_too_large', 'The body is larger than 1 MiB.'],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: [
     'unsupported_media_type',
     'The Content-Type must be application/json, application/msgpack, application/x-msgpack or application/vnd.msgpack.',
   ],
 };
+
+export function bodyTooLarge(bytesMax: number, cause?: unknown): Problem {
+  const limit = bytesMax % 1024 === 0 ? `${bytesMax / 1024} KiB` : `${bytesMax} bytes`;
+  return new Problem('body_too_large', `The body is larger than ${limit}.`, { cause });
+}
 
 function asProblem(error: unknown, request: FastifyRequest): Problem {
   if (error instanceof Problem) return error;
@@ -61,6 +65,7 @@ function asProblem(error: unknown, request: FastifyRequest): Problem {
   if (refused !== undefined) return refused;
   // The connection broke off under the body: no fault of ours, and nobody is left to be told.
   if (error === request.raw.errored) return new Problem('malformed_request', 'The body ended early.', { cause: error });
+  if ((error as FastifyError).code === 'FST_ERR_CTP_BODY_TOO_LARGE') return bodyTooLarge(request.routeOptions.bodyLimit, error);
   const [code, detail] = frameworkProblems[(error as FastifyError).code] ?? [
     'internal_error',
     'Something went wrong on our side; the trace id finds it in our logs.',
@@ -86,8 +91,8 @@ export function addErrors(app: FastifyInstance, log: Logger): void {
       if (problem.code === 'internal_error') log.error({ ...fields, error }, 'Request failed');
       else if (problem.status >= 500) log.warn({ ...fields, error: problem.cause ?? problem }, 'Request refused');
     });
-    // The framework closes the connection where it stops reading a body. A caller who still sends would lose the answer to the
-    // reset that follows; Node reads the rest away, for as long as a request may take.
+    // The framework closes the connection where it stops reading a body, and a caller who still sends would lose the answer to
+    // the reset that follows; leftover.ts reads what comes.
     reply.removeHeader('connection');
     return refuse(reply, problem);
   });

@@ -2,18 +2,17 @@
 // decoder of @msgpack/msgpack reads text that is not UTF-8 as other text, and any number of brackets.)
 import { isUtf8 } from 'node:buffer';
 import { Problem } from '../problem.ts';
+import { type Bounds, checkDepth, checkMembers } from './bounds.ts';
 
-const depthMax = 32;
-
-type Cursor = { readonly bytes: Buffer; at: number };
+type Cursor = { readonly bytes: Buffer; readonly bounds: Bounds; at: number; members: number };
 
 function refuse(reason: string): never {
   throw new Problem('malformed_body', `The body is not valid MessagePack: ${reason}.`);
 }
 
 /** @throws malformed_body */
-export function unpack(bytes: Buffer): unknown {
-  const cursor = { bytes, at: 0 };
+export function unpack(bytes: Buffer, bounds: Bounds): unknown {
+  const cursor = { bytes, bounds, at: 0, members: 0 };
   const value = readValue(cursor, 0);
   if (cursor.at !== bytes.length) refuse('more comes after its end');
   return value;
@@ -21,7 +20,6 @@ export function unpack(bytes: Buffer): unknown {
 
 // The format byte says what follows (MessagePack specification, "Formats").
 function readValue(cursor: Cursor, depth: number): unknown {
-  if (depth > depthMax) refuse(`it is nested more than ${depthMax} levels deep`);
   const format = readUint(cursor, 1);
   if (format <= 0x7f) return format;
   if (format <= 0x8f) return readMap(cursor, format & 0x0f, depth);
@@ -93,15 +91,28 @@ function readText(cursor: Cursor, length: number): string {
 }
 
 function readArray(cursor: Cursor, length: number, depth: number): unknown[] {
+  checkDepth(depth + 1, cursor.bounds);
+  if (length === 0) countMember(cursor);
   const values: unknown[] = [];
   // Grows with what is there, not with what is announced.
-  for (let n = 0; n < length; n += 1) values.push(readValue(cursor, depth + 1));
+  for (let n = 0; n < length; n += 1) {
+    countMember(cursor);
+    values.push(readValue(cursor, depth + 1));
+  }
   return values;
 }
 
+function countMember(cursor: Cursor): void {
+  cursor.members += 1;
+  checkMembers(cursor.members, cursor.bounds);
+}
+
 function readMap(cursor: Cursor, length: number, depth: number): Record<string, unknown> {
+  checkDepth(depth + 1, cursor.bounds);
+  if (length === 0) countMember(cursor);
   const map: Record<string, unknown> = {};
   for (let n = 0; n < length; n += 1) {
+    countMember(cursor);
     const key = readValue(cursor, depth + 1);
     if (typeof key !== 'string') refuse('it has a key that is not text');
     // Keys that would reach the prototype wherever the map is copied.

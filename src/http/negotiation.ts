@@ -4,6 +4,7 @@ import { isUtf8 } from 'node:buffer';
 import { encode } from '@msgpack/msgpack';
 import type { FastifyInstance } from 'fastify';
 import { Problem } from '../problem.ts';
+import { bodyBounds, checkJson } from './bounds.ts';
 import { unpack } from './msgpack.ts';
 
 const json = 'application/json';
@@ -19,6 +20,7 @@ export function addNegotiation(app: FastifyInstance): void {
     refuseEncoded(request.headers['content-encoding']);
     if (bytes.length === 0) return done(null, undefined);
     if (!isUtf8(bytes)) throw new Problem('malformed_body', 'The body is not valid UTF-8.');
+    checkJson(bytes, bodyBounds);
     parseJson(request, bytes.toString(), (cause, value) => {
       if (cause === null) done(null, value);
       else done(new Problem('malformed_body', 'The body is not valid JSON, or has a key such as __proto__.', { cause }));
@@ -26,7 +28,7 @@ export function addNegotiation(app: FastifyInstance): void {
   });
   app.addContentTypeParser(msgpackTypes, { parseAs: 'buffer' }, (request, bytes: Buffer, done) => {
     refuseEncoded(request.headers['content-encoding']);
-    done(null, bytes.length === 0 ? undefined : unpack(bytes));
+    done(null, bytes.length === 0 ? undefined : unpack(bytes, bodyBounds));
   });
 
   app.addHook('onSend', ({ headers: { accept } }, reply, payload, done) => {
@@ -64,6 +66,19 @@ function preferredType(accept: string): string {
   }
   const [best] = wishes.filter(({ q }) => q > 0).sort((a, b) => b.q - a.q || b.precision - a.precision);
   return best?.type ?? json;
+}
+
+/** A JSON text that stays as it is: made when it is first asked for, encoded once and packed once. */
+export function createDocument(read: () => string): (accept: string | undefined) => { type: string; content: Buffer } {
+  let plain: Buffer | undefined;
+  let packed: Buffer | undefined;
+  return (accept) => {
+    const type = preferredType(accept ?? json);
+    plain ??= Buffer.from(read());
+    if (type === json) return { type: `${json}; charset=utf-8`, content: plain };
+    packed ??= pack(plain.toString());
+    return { type, content: packed };
+  };
 }
 
 function pack(text: string): Buffer {

@@ -2,14 +2,18 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { Problem } from '../problem.ts';
+import { bodyTooLarge } from './errors.ts';
 import { isReadable } from './target.ts';
 
 // RFC 9110, section 7.2: a name or an address, perhaps a port; empty where the target has no authority.
 const hostPattern = /^(\[[\da-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?$/i;
 
 export function addProtocol(app: FastifyInstance): void {
-  // Node would answer an Expect that is not 100-continue with an empty 417.
-  app.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => app.routing(request, response));
+  // Node would answer an Expect that is not 100-continue with an empty 417, and 100-continue before anyone has looked at the
+  // request.
+  for (const event of ['checkExpectation', 'checkContinue']) {
+    app.server.on(event, (request: IncomingMessage, response: ServerResponse) => app.routing(request, response));
+  }
 
   app.addHook('onRequest', ({ headers: { host, expect }, raw, originalUrl }, _reply, done) => {
     if (!isReadable(originalUrl)) throw new Problem('malformed_request', 'The path is not valid percent-encoding.');
@@ -23,6 +27,15 @@ export function addProtocol(app: FastifyInstance): void {
       throw new Problem('expectation_failed', 'Only the expectation 100-continue is known here.');
     }
     done();
+  });
+
+  // Only now is the body wanted: a refusal above spares the caller the sending of it. HTTP/1.0 knows no 100.
+  app.addHook('preParsing', ({ headers, raw, routeOptions }, reply, payload, done) => {
+    if (headers.expect !== undefined && raw.httpVersion !== '1.0') {
+      if (Number(headers['content-length']) > routeOptions.bodyLimit) throw bodyTooLarge(routeOptions.bodyLimit);
+      reply.raw.writeContinue();
+    }
+    done(null, payload);
   });
 }
 

@@ -23,7 +23,7 @@ const exampleDetails: Partial<Record<ProblemCode, string>> = {
   malformed_body: 'The body is not valid JSON.',
   malformed_request: 'The path is not valid percent-encoding.',
   user_not_found: 'User with id 999 not found',
-  body_too_large: 'The body is larger than 1 MiB.',
+  body_too_large: 'The body is larger than 32 KiB.',
 };
 
 /** What any request may meet, whatever it asks for. */

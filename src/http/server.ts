@@ -8,8 +8,10 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { addAccess } from './access.ts';
 import { addErrors } from './errors.ts';
 import { addCors, addFixedHeaders } from './headers.ts';
+import { addLeftover } from './leftover.ts';
 import { addMethods } from './methods.ts';
 import { addNegotiation } from './negotiation.ts';
+import { addPipeline } from './pipeline.ts';
 import { addProtocol } from './protocol.ts';
 import { addRateLimit } from './rate-limit.ts';
 import { addReplies, createClientErrorHandler } from './socket.ts';
@@ -31,7 +33,8 @@ type ServerSettings = {
 
 export type ServerParts = { readonly settings: ServerSettings; readonly log: Logger; readonly metrics: Metrics };
 
-const bodyBytesMax = 1024 * 1024;
+/** Where a route does not name a limit of its own (`bodyLimit`). The longest user, each character escaped, is below it. */
+const bodyBytesMax = 32 * 1024;
 /** After it a caller who does not read is taken for gone. Longer than any wait for an event, or between two signs of life. */
 const silenceMsMax = 120_000;
 
@@ -64,11 +67,13 @@ export async function createServer({ settings, log, metrics }: ServerParts, addF
   app.server.maxConnections = settings.HTTP_CONNECTIONS_MAX;
 
   // What is done to every request, in this order: a refusal carries the headers of the steps before it.
+  addPipeline(app);
   addTrace(app, log, metrics);
   addReplies(app);
   addFixedHeaders(app);
   addCors(app, settings.CORS_ORIGINS);
   addErrors(app, log);
+  addLeftover(app);
   await addRateLimit(app, settings.RATE_LIMIT_PER_MINUTE);
   addProtocol(app);
   addAccess(app);

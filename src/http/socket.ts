@@ -14,6 +14,8 @@ import { traceHeader } from './trace.ts';
  * answer is lost with it.
  */
 const lingerMs = 1000;
+/** Between two pieces of what is not read, so that it costs others nothing. */
+const lingerPauseMs = 5;
 
 // Node's codes (Node.js, http: Event 'clientError').
 const problems: Readonly<Record<string, readonly [ProblemCode, detail: string, reason: string]>> = {
@@ -39,7 +41,12 @@ export function createClientErrorHandler(log: Logger) {
   const waiting = new WeakSet<Socket>();
 
   function handle(error: NodeJS.ErrnoException, socket: HttpSocket): void {
-    if (socket.writableEnded || waiting.has(socket)) return;
+    if (waiting.has(socket)) return;
+    if (socket.writableEnded) {
+      socket.pause();
+      setTimeout(() => socket.resume(), lingerPauseMs);
+      return;
+    }
     if (error.code === 'ECONNRESET' || !socket.writable) {
       socket.destroy();
       return;

@@ -129,8 +129,8 @@ suite('connections', () => {
     await connection.ended;
   });
 
-  test('a body over 1 MiB is a 413 problem, which also reaches a caller who sends all of it', async () => {
-    const body = 'a'.repeat(16 * 1024 * 1024);
+  test('a body over the limit is a 413 problem, which also reaches a caller who sends all of it', async () => {
+    const body = 'a'.repeat(1024 * 1024);
     for (const request of [
       `${post}Content-Length: ${body.length}\r\n\r\n${body}`,
       `${post}Transfer-Encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`,

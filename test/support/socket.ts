@@ -37,7 +37,12 @@ export async function connect(url: string): Promise<Connection> {
   });
   const more = () =>
     new Promise<void>((resolve) => {
-      for (const event of ['data', 'end', 'close']) socket.once(event, () => resolve());
+      const events = ['data', 'end', 'close'];
+      const settle = () => {
+        for (const event of events) socket.off(event, settle);
+        resolve();
+      };
+      for (const event of events) socket.on(event, settle);
     });
   for (const event of ['end', 'close']) socket.once(event, () => (over = true));
 
