@@ -16,4 +16,8 @@ if (!hasSecurityRelease(process.versions.node) && process.env.ROLLCALL_NODE === 
   if (file !== undefined)
     process.execve(file, [file, ...process.execArgv, ...process.argv.slice(1)], { ...process.env, ROLLCALL_NODE: file });
 }
-await import('./src/main.ts');
+await import('./src/main.ts').catch((error) => {
+  if (error.code !== 'ERR_MODULE_NOT_FOUND' || !error.message.startsWith('Cannot find package')) throw error;
+  console.error('The packages of Rollcall are not installed, or not all of them: run "npm ci" in its folder.');
+  process.exit(1);
+});

@@ -60,7 +60,7 @@ export const Settings = Type.Object({
     default: 30,
     description: 'Days for which `GET /events/` reaches back. Events that are not published yet are kept longer.',
   }),
-  HOST: Formed('^[\\w.:%-]+$', 'be an address of this machine, such as 127.0.0.1 or ::1, or its name', {
+  HOST: Formed('^[\\w.:%-]{1,253}$', 'be an address of this machine, such as 127.0.0.1 or ::1, or its name', {
     default: '127.0.0.1',
     description: 'Address to listen on. Anything but loopback needs `AUTH=off`.',
   }),
@@ -81,10 +81,15 @@ export const Settings = Type.Object({
     default: 1_000_000,
     description: 'Requests a minute for one address; then 429. The default stops a runaway client, not a busy one. 0 turns it off.',
   }),
-  CORS_ORIGINS: Type.Array(Formed('^https?://[^/*\\s]+$', 'be an origin such as https://admin.example.com, without a path'), {
-    default: [],
-    description: 'Origins whose pages may call the API, by comma: `https://admin.example.com`. Left out: none.',
-  }),
+  CORS_ORIGINS: Type.Array(
+    Type.String({
+      form: 'be an origin as a browser sends it, such as https://admin.example.com: in lower case, without path and default port',
+    }),
+    {
+      default: [],
+      description: 'Origins whose pages may call the API, by comma: `https://admin.example.com`. Left out: none.',
+    },
+  ),
   HTTP_HEADERS_TIMEOUT_MS: Ms(5000, 'Longest time for the headers of a request to arrive; then 408.'),
   HTTP_REQUEST_TIMEOUT_MS: Ms(10_000, 'Longest time for a whole request to arrive; then 408.'),
   HTTP_KEEP_ALIVE_TIMEOUT_MS: Ms(72_000, 'How long an idle connection is kept.'),
@@ -120,7 +125,7 @@ export const Settings = Type.Object({
     default: manifest.version,
     description: 'Version in logs, metrics and the OpenAPI document. Left out: that of the package.',
   }),
-  DATA_DIR: Formed('^[^~]', 'be the whole path of a folder, since only a shell replaces ~', {
+  DATA_DIR: Formed('^[^~].{0,999}$', 'be a path of at most 1000 characters, and without ~, which only a shell replaces', {
     default: '.data',
     description: 'Folder of the private PostgreSQL server, if there is no `DATABASE_URL`.',
   }),
@@ -175,7 +180,7 @@ function faultsOf(name: string, value: unknown, schema: TSchema, text = ''): rea
   if (/\p{Cc}/u.test(text)) return [`${name} has a line break or another control character in it: remove it.`];
   if (name === 'RABBITMQ_URL') return faultsOfRabbitUrl(text);
   const shown = name.endsWith('_URL') ? '' : `, not ${JSON.stringify(text.length > shownMax ? `${text.slice(0, shownMax)}...` : text)}`;
-  if (!Value.Check(schema, value) || (name === 'TRUST_PROXY' && !(value as string[]).every(isNetwork)))
+  if (!Value.Check(schema, value) || (Array.isArray(value) && !value.every((item) => isItem(name, item))))
     return [`${name} must ${rule(schema)}${shown}.`];
   // An empty host after a user stands for the local socket, which a URL of the web cannot have.
   if (name.endsWith('_URL') && !URL.canParse(text.replace('@/', '@localhost/')))
@@ -213,6 +218,13 @@ function rule(schema: TSchema): string {
   if (type === 'array' && items !== undefined)
     return `be a list by comma${uniqueItems ? ', each once' : ''}, of which each must ${rule(items)}`;
   return String(form);
+}
+
+// What a pattern cannot say of a list's entry.
+function isItem(name: string, text: string): boolean {
+  if (name === 'TRUST_PROXY') return isNetwork(text);
+  if (name === 'CORS_ORIGINS') return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
+  return true;
 }
 
 function isNetwork(text: string): boolean {

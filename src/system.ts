@@ -1,5 +1,4 @@
 // Everything that runs, in the order in which it starts; the reverse is the shutdown.
-import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createApp } from './app.ts';
 import type { Config } from './config.ts';
@@ -20,6 +19,7 @@ import { createEventCheck } from './events/schemas.ts';
 import { startTail } from './events/tail.ts';
 import { createDatabaseCheck } from './health/database.ts';
 import { addDrain } from './http/drain.ts';
+import { listen } from './http/listen.ts';
 import { backoffMs } from './runtime/backoff.ts';
 import { startLoop } from './runtime/loop.ts';
 import type { HashCost } from './security/hash-worker.ts';
@@ -54,7 +54,7 @@ export type SystemOptions = {
   readonly passwordCost?: HashCost;
 };
 
-/** @throws ConfigError, EmbeddedPostgresError, MigrationError or a system error; what was started is stopped again */
+/** @throws RabbitUrlError, EmbeddedPostgresError, MigrationError or ListenError; what was started is stopped again */
 export async function startSystem(config: Config, log: Logger, options: SystemOptions = {}): Promise<System> {
   await using starting = new AsyncDisposableStack();
   const metrics = createMetrics({ name: config.APP_NAME, version: config.APP_VERSION });
@@ -143,13 +143,10 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   starting.defer(async () => {
     await Promise.all([drain.close(config.SHUTDOWN_DRAIN_MS), tail[Symbol.asyncDispose]()]);
   });
-  await app.listen({ host: config.HOST, port: config.PORT });
-
-  const { port } = app.server.address() as AddressInfo;
-  const host = config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST;
+  const url = await listen(app, config.HOST, config.PORT);
   const running = starting.move();
   return {
-    url: `http://${host}:${port}`,
+    url,
     database: embedded === undefined ? 'PostgreSQL at DATABASE_URL' : `a private PostgreSQL server, its data in ${embedded.dataDir}`,
     broker: config.RABBITMQ_URL === undefined ? 'events delivered inside the process' : 'RabbitMQ at RABBITMQ_URL',
     [Symbol.asyncDispose]: () => running.disposeAsync(),

@@ -1,9 +1,13 @@
 // What an operator can get wrong before the start: each ends it with a sentence that names the cure, exit code 1 and no stack.
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { suite, test } from 'node:test';
+import type { TObject } from 'typebox';
+import { Settings } from '../../src/config.ts';
 import { createDatabase } from '../support/database.ts';
 import { runNode } from '../support/process.ts';
 
@@ -52,4 +56,58 @@ suite('.env', { concurrency: true }, () => {
     assert.equal(code, 1);
     assert.equal(stderr, 'The settings are not right:\n  .env is a folder: put a file of lines NAME=value there, or remove it.\n');
   });
+});
+
+suite('settings', { concurrency: true }, () => {
+  test('that are all wrong end the start with a sentence for each, before anything is made or started', async () => {
+    await using stack = new AsyncDisposableStack();
+    const cwd = await createFolder(stack);
+    const names = Object.keys((Settings as TObject).properties);
+    const env = Object.fromEntries(names.map((name) => [name, '~ s3cret:\\u202e?@#%']));
+    const { code, stdout, stderr } = await runNode('start.js', env, [], cwd);
+    assert.deepEqual([code, stdout], [1, '']);
+    const [head, ...faults] = stderr.trimEnd().split('\n');
+    assert.equal(head, 'The settings are not right:');
+    assert.deepEqual(
+      faults.map((fault) => /^ {2}([A-Z_]+) must .+\.$/.exec(fault)?.[1]),
+      names,
+    );
+    assert.deepEqual(await readdir(cwd), []);
+  });
+
+  test('HOST that is no address of this machine, or a name without one, is told as such', async () => {
+    await using database = await createDatabase();
+    const started = (HOST: string) => runNode('start.js', { HOST, AUTH: 'off', PORT: '0', DATABASE_URL: database.url });
+    // 192.0.2.0/24 is for documents (RFC 5737), .invalid is never a name (RFC 6761).
+    const [foreign, nameless] = await Promise.all([started('192.0.2.1'), started('rollcall.invalid')]);
+    assert.deepEqual([foreign.code, nameless.code], [1, 1]);
+    assert.equal(foreign.stderr, 'HOST 192.0.2.1 is no address of this machine: set HOST to one of its addresses, or to 127.0.0.1.\n');
+    assert.match(nameless.stderr, /^HOST rollcall\.invalid is a name without an address \(E\w+\): set HOST to an address\.\n$/);
+  });
+
+  test('DATA_DIR that cannot be a folder, or one of PostgreSQL, is told with its path', async () => {
+    await using stack = new AsyncDisposableStack();
+    const cwd = await createFolder(stack);
+    await writeFile(join(cwd, 'file'), '');
+    await mkdir(join(cwd, 'photos'));
+    await writeFile(join(cwd, 'photos/1.jpg'), '');
+    const folders = ['file', 'file/below', 'photos', '/proc/rollcall', 'x'.repeat(300)];
+    const outcomes = await Promise.all(folders.map((DATA_DIR) => runNode('start.js', { DATA_DIR, PORT: '0' }, [], cwd)));
+    for (const [index, { code, stderr }] of outcomes.entries()) {
+      assert.equal(code, 1);
+      assert.ok(stderr.includes(resolve(cwd, folders[index] as string)), stderr);
+      assert.match(stderr, /^[^\n]+set DATA_DIR to [^\n]+\.\n$/);
+    }
+  });
+});
+
+test('packages that are not installed are told with the command that installs them', async () => {
+  await using stack = new AsyncDisposableStack();
+  const folder = await createFolder(stack);
+  for (const name of ['src', 'start.js', 'package.json']) await cp(name, join(folder, name), { recursive: true });
+  const child = spawn(process.execPath, [join(folder, 'start.js')], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let stderr = '';
+  child.stderr.on('data', (chunk) => (stderr += chunk));
+  const [code] = await once(child, 'close');
+  assert.deepEqual([code, stderr], [1, 'The packages of Rollcall are not installed, or not all of them: run "npm ci" in its folder.\n']);
 });

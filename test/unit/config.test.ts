@@ -97,6 +97,61 @@ suite('settings that are wrong', () => {
     });
   }
 
+  // What somebody may write for anything.
+  const nonsense = [
+    '-1',
+    '1.5',
+    '1e3',
+    '0x10',
+    '9'.repeat(400),
+    '٣',
+    '５',
+    'true!',
+    'null',
+    '{}',
+    '[]',
+    '..',
+    '~/data',
+    'a b',
+    'a\nb',
+    'a\u0000b',
+    'a\u001b[31mb',
+    'größe',
+    '大',
+    '💥'.repeat(40_000),
+    '\ud800',
+    '\u200b',
+    '\u202e',
+    "'; drop table user; --",
+    '%',
+    '%00',
+    '<script>',
+    'postgres://',
+    'amqp://',
+    'http://s3cret:s3cret@[::1',
+    '://s3cret',
+  ];
+  const right: Record<string, readonly string[]> = {
+    HOST: ['-1', '1.5', '1e3', '0x10', 'null', '..', '%', '%00'],
+    APP_NAME: ['-1', '1.5', '1e3', '0x10', 'null', '..'],
+    APP_VERSION: ['-1', '1.5', '1e3', '0x10', 'null', '..'],
+    DATA_DIR: nonsense.filter((value) => value.length <= 1000 && !/^~|\p{Cc}/u.test(value)),
+    DATABASE_URL: ['postgres://'],
+    DATABASE_ADMIN_URL: ['postgres://'],
+  };
+  for (const name of names) {
+    test(`are told in one sentence, whatever stands in ${name}`, () => {
+      for (const value of nonsense) {
+        const faults = faultsOf({ AUTH: 'off', [name]: value });
+        assert.equal(faults.length, right[name]?.includes(value) ? 0 : 1, `${JSON.stringify(value.slice(0, 100))}: ${faults.join('\n')}`);
+        for (const fault of faults) {
+          assert.match(fault, new RegExp(`^${name} (must|has|names) [^\\p{Cc}]{10,500}[.]$`, 'u'));
+          if (name.endsWith('_URL')) assert.doesNotMatch(fault, /s3cret/);
+        }
+      }
+    });
+  }
+
   test('are repeated in the message, so that a typing error shows', () => {
     assert.deepEqual(faultsOf({ PORT: 'http' }), ['PORT must be a whole number from 0 to 65535, not "http".']);
     assert.deepEqual(faultsOf({ EVENT_PAYLOAD: 'all' }), ['EVENT_PAYLOAD must be one of full, id, not "all".']);
@@ -141,6 +196,16 @@ suite('settings as text', () => {
     assert.deepEqual(config.TRUST_PROXY, ['10.0.0.0/8', 'loopback', '::1']);
     assert.deepEqual(config.RUN, ['api']);
     for (const env of [{ RUN: 'api,' }, { RUN: 'api,api' }, { CORS_ORIGINS: ',' }] as Env[]) assert.equal(faultsOf(env).length, 1);
+    // A browser sends none of these.
+    for (const origin of [
+      'https://a.example/',
+      'https://a.example:443',
+      'HTTPS://a.example',
+      'https://A.example',
+      'https://u@a.example',
+      'null',
+    ])
+      assert.equal(faultsOf({ CORS_ORIGINS: `https://b.example,${origin}` }).length, 1, origin);
   });
 
   test('booleans are true, false, 1 and 0, in any case, and nothing else', () => {
