@@ -99,6 +99,14 @@ export const Settings = Type.Object({
     default: 10_000,
     description: 'Open connections; more are closed as they come.',
   }),
+  HTTP_CONNECTIONS_PER_ADDRESS_MAX: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 1_000_000,
+      description:
+        'Open connections of one address, or of one /64 of IPv6; more are closed as they come. Networks of `TRUST_PROXY` have no such limit. Left out: three quarters of `HTTP_CONNECTIONS_MAX`.',
+    }),
+  ),
   SHUTDOWN_DRAIN_MS: Type.Integer({
     minimum: 0,
     maximum: 5000,
@@ -231,7 +239,7 @@ function isNetwork(text: string): boolean {
   const [address = '', bits] = text.split('/');
   const family = isIP(address);
   if (family === 0) return bits === undefined && ['loopback', 'linklocal', 'uniquelocal'].includes(text);
-  return bits === undefined || Number(bits) <= (family === 4 ? 32 : 128);
+  return bits === undefined || (Number(bits) >= 1 && Number(bits) <= (family === 4 ? 32 : 128));
 }
 
 // Settings that are right by themselves and wrong together; one that is missing here has its own fault already.

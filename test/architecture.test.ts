@@ -27,6 +27,7 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   pg: ['db'],
   'rabbitmq-client': ['events'],
   fastify: ['http', 'feed'],
+  '@fastify/proxy-addr': ['http'],
   '@fastify/rate-limit': ['http'],
   '@fastify/swagger': ['http'],
   '@fastify/type-provider-typebox': ['http'],

@@ -1,11 +1,13 @@
 // The HTTP server with everything that holds for every route: limits, time limits, headers, errors, media types, trace.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import proxyAddr from '@fastify/proxy-addr';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { addAccess } from './access.ts';
+import { addConnections } from './connections.ts';
 import { addErrors } from './errors.ts';
 import { addCors, addFixedHeaders } from './headers.ts';
 import { addLeftover } from './leftover.ts';
@@ -26,6 +28,7 @@ type ServerSettings = {
   readonly HTTP_REQUEST_TIMEOUT_MS: number;
   readonly HTTP_KEEP_ALIVE_TIMEOUT_MS: number;
   readonly HTTP_CONNECTIONS_MAX: number;
+  readonly HTTP_CONNECTIONS_PER_ADDRESS_MAX?: number;
   readonly TRUST_PROXY: readonly string[];
   readonly CORS_ORIGINS: readonly string[];
   readonly RATE_LIMIT_PER_MINUTE: number;
@@ -43,6 +46,7 @@ const silenceMsMax = 120_000;
  * @returns the application, not yet listening
  */
 export async function createServer({ settings, log, metrics }: ServerParts, addFeatures: (app: App) => Promise<void>): Promise<App> {
+  const isProxy = settings.TRUST_PROXY.length > 0 ? proxyAddr.compile([...settings.TRUST_PROXY]) : () => false;
   const app = fastify({
     logger: false,
     bodyLimit: bodyBytesMax,
@@ -58,13 +62,15 @@ export async function createServer({ settings, log, metrics }: ServerParts, addF
     },
     // Whoever has a connection open when the service stops is still served.
     return503OnClosing: false,
-    trustProxy: settings.TRUST_PROXY.length > 0 ? [...settings.TRUST_PROXY] : false,
+    trustProxy: settings.TRUST_PROXY.length > 0 ? isProxy : false,
     // Longer than any path can be, so that a long path is unknown like any other.
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 32_768 },
     rewriteUrl: ({ url = '' }) => normalizeTarget(url),
     clientErrorHandler: createClientErrorHandler(log),
   }).withTypeProvider<TypeBoxTypeProvider>();
-  app.server.maxConnections = settings.HTTP_CONNECTIONS_MAX;
+
+  const { HTTP_CONNECTIONS_MAX: max, HTTP_CONNECTIONS_PER_ADDRESS_MAX: perAddressMax = Math.ceil(max * 0.75) } = settings;
+  addConnections(app, { max, perAddressMax, isProxy: (address) => isProxy(address, 0) }, log, metrics);
 
   // What is done to every request, in this order: a refusal carries the headers of the steps before it.
   addPipeline(app);

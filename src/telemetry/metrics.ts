@@ -40,6 +40,7 @@ export function createMetrics(build: { name: string; version: string }) {
   return {
     registry,
     requests,
+    connections: new Gauge({ name: 'rollcall_http_connections', help: 'Open connections of callers.', registers }),
     published: counter('rollcall_events_published_total', 'Events that the broker confirmed and routed.'),
     unroutable: counter(
       'rollcall_events_unroutable_total',

@@ -237,23 +237,3 @@ test('garbage behind a request that takes long waits for its answer, however muc
     await app.close();
   }
 });
-
-test('more than HTTP_CONNECTIONS_MAX connections are closed as they come, and the others are served', async () => {
-  await using service = await startService({ HTTP_CONNECTIONS_MAX: '2' });
-  const request = 'GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n';
-  using first = await connect(service.url);
-  using second = await connect(service.url);
-  for (const connection of [first, second]) {
-    connection.write(request);
-    assert.equal((await connection.answer()).status, 200);
-  }
-  using third = await connect(service.url);
-  await third.ended;
-  second.end();
-  await second.closed;
-  using fourth = await connect(service.url);
-  for (const connection of [first, fourth]) {
-    connection.write(request);
-    assert.equal((await connection.answer()).status, 200);
-  }
-});

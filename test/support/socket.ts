@@ -19,10 +19,16 @@ export type Connection = Disposable & {
   readonly closed: Promise<unknown>;
 };
 
-export async function connect(url: string): Promise<Connection> {
+/** @param from another address of this machine, such as 127.0.0.2 */
+export async function connect(url: string, from?: string): Promise<Connection> {
   const { hostname, port } = new URL(url);
   // Half open, so that the other side's end does not end this one by itself.
-  const socket = net.connect({ host: hostname, port: Number(port), allowHalfOpen: true });
+  const socket = net.connect({
+    host: hostname.replace(/[[\]]/g, ''),
+    port: Number(port),
+    allowHalfOpen: true,
+    ...(from && { localAddress: from }),
+  });
   await once(socket, 'connect');
   const signal = AbortSignal.timeout(20_000);
   const ended = once(socket, 'end', { signal });
