@@ -92,6 +92,7 @@ create table "user" (
   created_at timestamp with time zone default now() not null,
   updated_at timestamp with time zone default now() not null,
   constraint user_id_safe_integer CHECK (((id >= 1) AND (id <= '9007199254740991'::bigint))),
-  constraint user_pkey PRIMARY KEY (id)
+  constraint user_pkey PRIMARY KEY (id),
+  constraint user_timestamps_range CHECK (((created_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (created_at < '10000-01-01 00:00:00+00'::timestamp with time zone) AND (updated_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (updated_at < '10000-01-01 00:00:00+00'::timestamp with time zone)))
 );
 CREATE INDEX user_created_at_idx ON public."user" USING btree (created_at);

@@ -180,7 +180,9 @@ async function prepareInTime(
   const stopping = new AbortController();
 
   async function prepare(): Promise<void> {
-    for (const done of await prepareDatabase(connection, adminUrl)) log.info({ component: 'postgres' }, `Created or applied ${done}`);
+    const onWarning = (text: string) => log.warn({ component: 'postgres' }, text);
+    const steps = await prepareDatabase(connection, adminUrl, { onWarning });
+    for (const done of steps) log.info({ component: 'postgres' }, `Created or applied ${done}`);
     if (await hasPlaintextPasswords(pool)) {
       log.warn({ component: 'postgres' }, 'Passwords of adopted users are stored as they were typed: run "npm run migrate" to hash them');
     }

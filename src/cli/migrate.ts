@@ -1,15 +1,21 @@
-// `npm run migrate`: applies what is missing, then hashes passwords that were stored as typed. `-- --status` only shows.
+// `npm run migrate`: applies what is missing, then hashes passwords that were stored as typed. `-- --status` only shows;
+// `-- --next-id N` says from where ids go on, where nothing has counted them.
 import { parseArgs } from 'node:util';
 import { startPool } from '../db/client.ts';
 import { migrationStatus } from '../db/migrate.ts';
 import { prepareDatabase } from '../db/prepare.ts';
 import { startPasswords } from '../security/passwords.ts';
-import { hashPlaintextPasswords, hasPlaintextPasswords } from '../users/adoption.ts';
-import { runCommand } from './command.ts';
+import { countLookalikes, hashPlaintextPasswords, hasPlaintextPasswords, raiseNextId } from '../users/adoption.ts';
+import { idMax } from '../users/schemas.ts';
+import { CommandError, runCommand } from './command.ts';
 import { openDatabase } from './database.ts';
 
 await runCommand(async (config) => {
-  const { values } = parseArgs({ options: { status: { type: 'boolean', default: false } } });
+  const { values } = readArguments();
+  const nextId = values['next-id'];
+  if (nextId !== undefined && !(/^[1-9]\d*$/.test(nextId) && Number(nextId) <= idMax)) {
+    throw new CommandError(`--next-id must be a whole number from 1 to ${idMax}, not "${nextId}".`);
+  }
   await using database = await openDatabase(config, 'migrate');
   const { connection } = database;
 
@@ -17,14 +23,29 @@ await runCommand(async (config) => {
     for (const { name, appliedAt } of await migrationStatus(connection)) console.log(`${appliedAt ?? 'not applied'.padEnd(29)}  ${name}`);
     return;
   }
-  const done = await prepareDatabase(connection, config.DATABASE_ADMIN_URL);
+  const done = await prepareDatabase(connection, config.DATABASE_ADMIN_URL, {
+    onWarning: (text) => console.log(`${text}.`),
+    ...(nextId !== undefined && { variables: { next_id: nextId } }),
+  });
   for (const step of done) console.log(`Created or applied ${step}.`);
   if (done.length === 0) console.log('The schema is up to date.');
 
   await using pool = startPool(connection, 4);
+  if (nextId !== undefined) console.log(`The next user gets the id ${await raiseNextId(pool, nextId)}.`);
   if (!(await hasPlaintextPasswords(pool))) return;
   console.log('Hashing passwords that are stored as they were typed. This may be interrupted and run again.');
+  const lookalikes = await countLookalikes(pool);
   await using passwords = startPasswords();
   const hashed = await hashPlaintextPasswords(pool, passwords, (count) => console.error(`${count} hashed`));
-  console.log(`Hashed ${hashed} passwords.`);
+  console.log(
+    `Hashed ${hashed} passwords, of which ${lookalikes} looked like argon2id hashes and were none of ours: they were hashed as text.`,
+  );
 });
+
+function readArguments() {
+  try {
+    return parseArgs({ options: { status: { type: 'boolean', default: false }, 'next-id': { type: 'string' } } });
+  } catch (error) {
+    throw new CommandError((error as Error).message);
+  }
+}

@@ -5,7 +5,14 @@ import { readdir, readFile } from 'node:fs/promises';
 import pg from 'pg';
 import { type ConnectionSettings, clientConfig, type Db } from './client.ts';
 
-export type Migration = { readonly version: number; readonly name: string; readonly sql: string; readonly checksum: string };
+export type Migration = {
+  readonly version: number;
+  readonly name: string;
+  readonly sql: string;
+  readonly checksum: string;
+  /** Runs ahead of `sql` in its transaction. No part of the schema, so that it may change after the migration has landed. */
+  readonly before?: string;
+};
 export type MigrationStatus = { readonly version: number; readonly name: string; readonly appliedAt: string | undefined };
 
 /** What stands between the code and the schema, in a sentence for the operator. */
@@ -19,11 +26,16 @@ const folder = new URL('../../migrations/', import.meta.url);
 
 export async function readMigrations(): Promise<Migration[]> {
   const files = (await readdir(folder)).filter((file) => file.endsWith('.sql')).sort();
+  const read = (name: string) => readFile(new URL(name, folder), 'utf8');
   return Promise.all(
-    files.map(async (name) => {
-      const sql = await readFile(new URL(name, folder), 'utf8');
-      return { version: Number.parseInt(name, 10), name, sql, checksum: createHash('sha256').update(sql).digest('hex') };
-    }),
+    files
+      .filter((name) => !name.endsWith('.before.sql'))
+      .map(async (name) => {
+        const sql = await read(name);
+        const before = name.replace('.sql', '.before.sql');
+        const migration = { version: Number.parseInt(name, 10), name, sql, checksum: createHash('sha256').update(sql).digest('hex') };
+        return files.includes(before) ? { ...migration, before: await read(before) } : migration;
+      }),
   );
 }
 
@@ -66,11 +78,18 @@ async function connected<Result>(settings: ConnectionSettings, work: (client: pg
   }
 }
 
+export type MigrateOptions = {
+  /** Called with what a migration found and the operator should know. */
+  readonly onWarning?: (text: string) => void;
+  /** What the operator says to migrations, which read it as `current_setting('rollcall.<name>', true)`. */
+  readonly variables?: Readonly<Record<string, string>>;
+};
+
 /**
  * Applies what is missing and returns the names of what it applied.
  * @throws MigrationError when the schema is newer than the code, a file was changed, or a file fails
  */
-export async function migrate(settings: ConnectionSettings): Promise<string[]> {
+export async function migrate(settings: ConnectionSettings, options: MigrateOptions = {}): Promise<string[]> {
   const migrations = await readMigrations();
   return connected(settings, async (client) => {
     // Nothing to do is the usual case, and needs no lock.
@@ -79,16 +98,25 @@ export async function migrate(settings: ConnectionSettings): Promise<string[]> {
     const names: string[] = [];
     // Read again: another instance may have applied them while this one waited for the lock.
     for (const migration of compare(migrations, await readApplied(client))) {
-      await apply(client, migration);
+      await apply(client, migration, options);
       names.push(migration.name);
     }
     return names;
   });
 }
 
-async function apply(client: pg.Client, { version, name, sql, checksum }: Migration): Promise<void> {
+async function apply(client: pg.Client, migration: Migration, { onWarning, variables = {} }: MigrateOptions): Promise<void> {
+  const { version, name, before, sql, checksum } = migration;
+  const warnings: string[] = [];
+  const listen = ({ message }: { message?: string | undefined }) => {
+    if (message !== undefined) warnings.push(message);
+  };
+  client.on('notice', listen);
   await client.query('begin');
   try {
+    // Warnings and nothing less, whatever the role's default is.
+    await client.query('set local client_min_messages = warning');
+    for (const [key, value] of Object.entries(variables)) await client.query('select set_config($1, $2, true)', [`rollcall.${key}`, value]);
     await client.query(
       `create table if not exists schema_migration (
         version integer primary key,
@@ -97,13 +125,17 @@ async function apply(client: pg.Client, { version, name, sql, checksum }: Migrat
         applied_at timestamptz not null default now()
       )`,
     );
+    if (before !== undefined) await client.query(before);
     await client.query(sql);
     await client.query('insert into schema_migration (version, name, checksum) values ($1, $2, $3)', [version, name, checksum]);
     await client.query('commit');
   } catch (error) {
     await client.query('rollback').catch(() => {});
     throw new MigrationError(`Migration ${name} failed and was rolled back: ${(error as Error).message}.`, { cause: error });
+  } finally {
+    client.off('notice', listen);
   }
+  for (const warning of warnings) onWarning?.(warning);
 }
 
 /** Whether the database has them all; asked while `migrate` has not come to its end. */

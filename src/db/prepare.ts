@@ -1,6 +1,6 @@
 // Gets a database ready for the code: role and database where they are missing, then the migrations.
 import type { ConnectionSettings } from './client.ts';
-import { MigrationError, migrate } from './migrate.ts';
+import { type MigrateOptions, MigrationError, migrate } from './migrate.ts';
 import { createRoleAndDatabase } from './setup.ts';
 import { codeOf, isMissingRoleOrDatabase } from './sqlstate.ts';
 
@@ -8,9 +8,13 @@ import { codeOf, isMissingRoleOrDatabase } from './sqlstate.ts';
  * @returns what was done, in words for the operator
  * @throws MigrationError where the operator has to act; any other error means that the server cannot be reached now
  */
-export async function prepareDatabase(settings: ConnectionSettings, adminUrl: string | undefined): Promise<string[]> {
+export async function prepareDatabase(
+  settings: ConnectionSettings,
+  adminUrl: string | undefined,
+  options: MigrateOptions = {},
+): Promise<string[]> {
   try {
-    return await migrate(settings);
+    return await migrate(settings, options);
   } catch (error) {
     if (!isMissingRoleOrDatabase(error)) throw error;
     if (adminUrl === undefined) {
@@ -21,7 +25,7 @@ export async function prepareDatabase(settings: ConnectionSettings, adminUrl: st
   }
   const created = await createRoleAndDatabase(settings.url, adminUrl);
   try {
-    return [...created, ...(await migrate(settings))];
+    return [...created, ...(await migrate(settings, options))];
   } catch (error) {
     if (!isMissingRoleOrDatabase(error)) throw error;
     throw new MigrationError(

@@ -46,9 +46,29 @@ export function startPasswords(cost: HashCost = recommendedCost): Passwords {
   };
 }
 
-const phcPattern = /^\$argon2id\$v=\d+\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]{11,64}\$[A-Za-z0-9+/]{16,86}$/;
+const phcPattern = /^\$argon2id\$v=19\$m=([1-9]\d{0,5}),t=([1-9]\d?),p=([1-9]\d?)\$([A-Za-z0-9+/]{11,64})\$([A-Za-z0-9+/]{16,86})$/;
+/** A verify of the dearest takes about half a second on one core. */
+const costMax = { memoryKib: 262_144, passes: 16, lanes: 16, memoryKibTimesPasses: 524_288 };
 
-/** Whether a stored value is a hash of ours; a table made by the LiteStar service holds passwords as they were typed. */
+/**
+ * Whether a stored value is an argon2id hash, as the PHC string format writes it, that can be verified at a bounded cost. A table
+ * made by the LiteStar service holds passwords as they were typed, and what was typed may look like anything.
+ */
 export function isHash(stored: string): boolean {
-  return phcPattern.test(stored);
+  const [, memory, passes, lanes, salt, digest] = phcPattern.exec(stored) ?? [];
+  if (salt === undefined || digest === undefined) return false;
+  const [m, t, p] = [Number(memory), Number(passes), Number(lanes)];
+  return (
+    m >= 8 * p &&
+    m <= costMax.memoryKib &&
+    t <= costMax.passes &&
+    p <= costMax.lanes &&
+    m * t <= costMax.memoryKibTimesPasses &&
+    [salt, digest].every(isBase64)
+  );
+}
+
+// Without padding, as PHC strings have it: no rest of one character, and no bits set that belong to no byte.
+function isBase64(text: string): boolean {
+  return Buffer.from(text, 'base64').toString('base64').replace(/=+$/, '') === text;
 }

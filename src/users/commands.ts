@@ -1,6 +1,7 @@
 // Changing users. Each change and its event are one statement, and so one transaction and one round trip.
 import type { Db } from '../db/client.ts';
 import { appendSql, appendValues, timestampSql } from '../events/outbox.ts';
+import { Problem } from '../problem.ts';
 import { isHash, type Passwords } from '../security/passwords.ts';
 import { types } from './events.ts';
 import { columnsSql, type UserRow, userNotFound, userOf } from './queries.ts';
@@ -17,6 +18,11 @@ function dataSql(changed: string, payload: 'full' | 'id'): string {
   const user = `json_build_object('id', id, 'name', name, 'surname', surname,
     'created_at', ${timestampSql('created_at')}, 'updated_at', ${timestampSql('updated_at')})`;
   return `json_build_object('user_id', id, 'version', version, 'changed', ${changed}${payload === 'full' ? `, 'user', ${user}` : ''})`;
+}
+
+/** After an instant, and now if that is later: it never runs back, whatever the clock does, and never leaves the years of the API. */
+function laterSql(instant: string): string {
+  return `least(greatest(now(), ${instant} + interval '1 microsecond'), timestamptz '9999-12-31 23:59:59.999999+00')`;
 }
 
 export async function createUser({ db, passwords, eventPayload }: CommandParts, { name, surname, password }: NewUser): Promise<User> {
@@ -45,12 +51,21 @@ export async function updateUser(parts: CommandParts, id: string, change: UserCh
   // A password that is the present one is no change, and for a user who is not there nothing is hashed.
   const [present] = await db.query<{ password: string }>('select password from "user" where id = $1', [id]);
   if (present === undefined) throw userNotFound(id);
-  if (isHash(present.password) && (await passwords.verify(present.password, password))) {
+  if (await matches(passwords, present.password, password)) {
     const row = await write(parts, id, change, { keptHash: present.password });
     // Somebody replaced the password meanwhile: it is to be this one again.
     if (!row.outdated) return userOf(row);
   }
   return userOf(await write(parts, id, change, { newHash: await passwords.hash(password) }));
+}
+
+/** What is no hash, or one that cannot be verified, matches no password. */
+async function matches(passwords: Passwords, stored: string, password: string): Promise<boolean> {
+  if (!isHash(stored)) return false;
+  return passwords.verify(stored, password).catch((error: unknown) => {
+    if (error instanceof Problem) throw error;
+    return false;
+  });
 }
 
 /** With `keptHash`, writes nothing where the user has another by now: the row is then `outdated`. @throws user_not_found */
@@ -63,7 +78,7 @@ async function write(
   const event = appendSql('changed', { subject: 'id::text', occurredAt: 'updated_at', data: dataSql('to_json(fields)', eventPayload) }, 6);
   // `old` holds the row's lock and so its latest version, even where this statement had to wait for another writer:
   // what is compared and what is returned are of the same moment. `u` is at first as the statement's snapshot has it, and
-  // must not be compared with. updated_at never runs back, whatever the clock does.
+  // must not be compared with.
   const [row] = await db.query<UserRow & { outdated: boolean }>(
     `with old as (
        select id, name, surname, password, created_at, updated_at, coalesce(password <> $5, false) as outdated
@@ -71,7 +86,7 @@ async function write(
      ), changed as (
        update "user" as u
        set name = coalesce($2, u.name), surname = coalesce($3, u.surname), password = coalesce($4, u.password),
-         version = u.version + 1, updated_at = greatest(now(), u.updated_at + interval '1 microsecond')
+         version = u.version + 1, updated_at = ${laterSql('u.updated_at')}
        from old
        where u.id = old.id and not old.outdated
          and (old.name, old.surname, old.password) is distinct from
@@ -101,7 +116,7 @@ export async function deleteUser({ db }: CommandParts, id: string): Promise<void
   const rows = await db.query(
     `with deleted as (
        delete from "user" where id = $1
-       returning id, version + 1 as version, greatest(now(), updated_at + interval '1 microsecond') as deleted_at
+       returning id, version + 1 as version, ${laterSql('updated_at')} as deleted_at
      ), event as (${event})
      select id from deleted`,
     [id, ...appendValues(types.deleted)],

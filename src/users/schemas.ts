@@ -4,7 +4,8 @@ import { Timestamp } from '../events/envelope.ts';
 
 /** Above it JSON numbers are not exact; the table has a check for the same bound. */
 export const idMax = Number.MAX_SAFE_INTEGER;
-const passwordLengthMax = 128;
+/** Code points. */
+export const passwordLengthMax = 128;
 
 const nameRules = {
   'x-normalize': 'nfc-trim',

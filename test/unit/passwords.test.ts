@@ -106,7 +106,7 @@ suite('isHash', () => {
 
   test('takes no password as it was typed for a hash', () => {
     const salt = 'c29tZXNhbHRzb21lc2FsdA';
-    const digest = 'x'.repeat(43);
+    const digest = 'A'.repeat(43);
     assert.equal(isHash(`$argon2id$v=19$m=19456,t=2,p=1$${salt}$${digest}`), true);
     for (const stored of [
       '',
@@ -116,6 +116,8 @@ suite('isHash', () => {
       `$argon2id$v=19$m=19456,t=2,p=1$${salt}$${digest} `,
       ` $argon2id$v=19$m=19456,t=2,p=1$${salt}$${digest}`,
       `$argon2id$v=19$m=19456,t=2,p=1$${salt}$${digest}\n`,
+      `$argon2id$v=19$m=19456,t=2,p=1$${salt}$${'x'.repeat(43)}`,
+      `$argon2id$v=19$m=19456,t=4000000,p=1$${salt}$${digest}`,
       `$argon2i$v=19$m=19456,t=2,p=1$${salt}$${digest}`,
       `$2b$12$${'x'.repeat(53)}`,
     ]) {
