@@ -100,6 +100,17 @@ export class Instance implements AsyncDisposable {
     this.#life?.child.stdout?.destroy();
   }
 
+  /** Whoever reads its log stops, and keeps the pipe open. */
+  pauseStdout(): void {
+    this.#life?.child.stdout?.pause();
+  }
+
+  /** Requests for nothing, whose lines are as long as lines get. */
+  async fillLog(requests: number): Promise<void> {
+    const path = `/${'x'.repeat(600)}`;
+    await Promise.all(Array.from({ length: requests }, () => this.#get(path).then((response) => response.arrayBuffer()))).catch(() => {});
+  }
+
   /** Whether its log of the last while holds these words. */
   said(words: string): boolean {
     return this.#recent.join('').includes(words);

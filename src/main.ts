@@ -4,13 +4,18 @@ import { explain } from './faults.ts';
 import { hasSecurityRelease, securityRelease } from './runtime/node.ts';
 import { type System, startSystem } from './system.ts';
 import { createLogger, type Logger } from './telemetry/logger.ts';
+import { outputTo } from './telemetry/output.ts';
 
 const shutdownMsMax = 15_000;
 /** npm hands on the Ctrl-C that the terminal has sent to every process already: two signals this close are one. */
 const sameSignalMs = 400;
+/** For what is not yet written at the end; whoever does not read has had the time of the shutdown before. */
+const lastLinesMs = 1000;
+
+const stderr = outputTo('stderr');
 
 function introduce({ url, database, broker }: System): void {
-  process.stderr.write(`
+  stderr.write(`
   Rollcall runs on ${database}; ${broker}.
 
     API         ${url}/users/
@@ -19,6 +24,11 @@ function introduce({ url, database, broker }: System): void {
     curl -s ${url}/users/ -H 'content-type: application/json' -d '{"name":"John","surname":"Doe","password":"correct horse"}'
 
 `);
+}
+
+async function exit(code: number): Promise<void> {
+  await Promise.all([outputTo('stdout').flush(lastLinesMs), stderr.flush(lastLinesMs)]);
+  process.exit(code);
 }
 
 /** @param starting settles when there is something to stop */
@@ -37,10 +47,10 @@ function stopOnSignal(starting: Promise<System>, log: Logger): (reason: object, 
       const system = await starting.catch(() => undefined);
       await system?.[Symbol.asyncDispose]();
       log.info('Stopped');
-      process.exit(exitCode);
+      await exit(exitCode);
     } catch (error) {
       log.fatal({ error }, 'Stopping failed');
-      process.exit(1);
+      await exit(1);
     }
   }
 
@@ -70,7 +80,7 @@ async function main(): Promise<void> {
 
   const starting = startSystem(config, log, {
     onFault(error) {
-      console.error(explain(error));
+      stderr.write(`${explain(error)}\n`);
       stop({ reason: 'fault' }, 1);
     },
   });
@@ -85,6 +95,6 @@ async function main(): Promise<void> {
 }
 
 await main().catch((error: unknown) => {
-  console.error(explain(error));
-  process.exit(1);
+  stderr.write(`${explain(error)}\n`);
+  return exit(1);
 });

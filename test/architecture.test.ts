@@ -35,6 +35,7 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   ajv: ['http', 'events'],
   'ajv-formats': ['http', 'events'],
   pino: ['telemetry'],
+  'pino-pretty': ['telemetry'],
   '@prometheus-io/client': ['telemetry'],
   '@node-rs/argon2': ['security'],
   piscina: ['security'],

@@ -11,6 +11,8 @@ const everything = ['postgres', 'broker', 'instances'] as const;
 const takeoverMsMax = 20_000;
 const stopMsMax = 10_000;
 const dayMs = 86_400_000;
+/** For what is kept of a log that nobody reads, with what the requests themselves leave to the collector. */
+const memoryMibMax = 150;
 
 /** Resolves while the instance has changes that it has not answered. @returns how many */
 async function untilBusy(instance: Instance, { load }: Cluster, { signal }: Turn): Promise<number> {
@@ -255,6 +257,31 @@ export const processFaults: readonly Fault[] = [
       instance.closeStdout();
       turn.say(`closed the stdout of ${instance.name}`);
       await turn.hold(4, 4);
+      await restart(instance, turn);
+    },
+  },
+  {
+    name: 'stdout-unread',
+    what: 'whoever reads the log of an instance stops and keeps the pipe open, until lines are dropped; then SIGTERM',
+    claims: ['instances'],
+    seconds: [12, 12],
+    async run({ instances }, turn) {
+      const instance = turn.random.pick(instances);
+      const memory = async () => ((await instance.metric('process_resident_memory_bytes')) ?? 0) / 2 ** 20;
+      const dropped = async () => (await instance.metric('rollcall_log_lines_dropped_total')) ?? 0;
+      const before = await memory();
+      instance.pauseStdout();
+      turn.say(`stopped reading the stdout of ${instance.name}`);
+      for (let batches = 0; batches < 200 && (await dropped()) === 0; batches += 1) {
+        turn.signal.throwIfAborted();
+        await instance.fillLog(50);
+      }
+      const lines = await dropped();
+      for (let batches = 0; batches < 20; batches += 1) await instance.fillLog(50);
+      const grown = (await memory()) - before;
+      turn.say(`${instance.name} dropped ${lines} line(s) and more, and grew by ${grown.toFixed(0)} MiB`);
+      if (lines === 0) turn.broken(`${instance.name} kept every line for nobody`);
+      if (grown > memoryMibMax) turn.broken(`${instance.name} grew by ${grown.toFixed(0)} MiB, more than ${memoryMibMax}`);
       await restart(instance, turn);
     },
   },

@@ -1,7 +1,10 @@
-// The log: one JSON object a line on stdout, `event` first in meaning, the trace id of the unit of work on each.
-
+// The log: one JSON object a line on stdout, `event` first in meaning, the trace id of the unit of work on each, and no line
+// longer than a bound.
+import { createRequire } from 'node:module';
+import { isatty } from 'node:tty';
 import { type DestinationStream, type Logger as PinoLogger, pino } from 'pino';
 import * as context from '../context.ts';
+import { type Output, outputTo } from './output.ts';
 
 export type Logger = PinoLogger;
 
@@ -11,8 +14,14 @@ export type Level = (typeof levels)[number];
 // Any key that holds one of these words, at any depth. Settings that end in _URL hold passwords too.
 const secretKey = /password|passwd|secret|token|authorization|cookie|hash|_url$/i;
 const depthMax = 8;
+/** Of a text, such as a path, which a caller may make as long as the headers of a request. */
+const textCharsMax = 512;
+const messageCharsMax = 2048;
+const stackCharsMax = 6144;
+/** Of a whole line. What makes one longer is taken out by field. */
+const lineBytesMax = 16_384;
 
-/** @param destination where the lines go; stdout, pretty on a terminal, where left out */
+/** @param destination where the lines go; stdout, formatted for reading on a terminal, where left out */
 export function createLogger(options: { level: Level; appName: string }, destination?: DestinationStream): Logger {
   const settings = {
     level: options.level,
@@ -26,16 +35,22 @@ export function createLogger(options: { level: Level; appName: string }, destina
     },
     // `formatters.log` has done it; the default would take its result for an error of another type.
     serializers: { error: (described: unknown) => described },
+    hooks: { streamWrite: boundLine },
     // A copy each time: pino merges a line's own fields into what it is given, and they would stay for later lines.
     mixin: () => {
       const traceId = context.current()?.traceId;
       return traceId === undefined ? {} : { trace_id: traceId };
     },
   };
-  return pino(settings, destination ?? stdout());
+  if (destination !== undefined) return pino(settings, destination);
+  const stdout = outputTo('stdout');
+  const log = pino(settings, isatty(1) ? createFormatter(stdout) : stdout);
+  stdout.onRoom = (lines) => log.warn({ lines }, 'Log lines were dropped: nobody took them');
+  return log;
 }
 
 function conceal(value: unknown, depth: number): unknown {
+  if (typeof value === 'string') return cut(value, textCharsMax);
   if (typeof value !== 'object' || value === null) return value;
   if (value instanceof Error) return describe(value);
   if (depth === depthMax) return '[too deep]';
@@ -50,16 +65,42 @@ function conceal(value: unknown, depth: number): unknown {
 function describe(error: Error): object {
   const { type, message, stack } = pino.stdSerializers.err(error);
   const { code } = error as { code?: unknown };
-  return { type, message, ...(code !== undefined && { code }), stack };
+  return {
+    type,
+    message: cut(message, messageCharsMax),
+    ...(code !== undefined && { code: typeof code === 'string' ? cut(code, textCharsMax) : code }),
+    stack: cut(stack, stackCharsMax),
+  };
 }
 
-function stdout(): DestinationStream {
-  if (process.stdout.isTTY) {
-    return pino.transport({
-      target: 'pino-pretty',
-      options: { messageKey: 'event', timestampKey: 'timestamp', errorLikeObjectKeys: ['error'], ignore: 'app', singleLine: true },
-    });
-  }
-  // Asynchronous, so that a reader of stdout that is slow or stopped never holds up a request.
-  return pino.destination({ fd: 1, sync: false });
+function cut(text: string, charsMax: number): string {
+  return text.length <= charsMax ? text : `${text.slice(0, charsMax).toWellFormed()}... (${text.length} characters)`;
+}
+
+// Long texts are cut before; this holds for whatever else makes a line long, such as a message or hundreds of fields.
+function boundLine(line: string): string {
+  // A UTF-16 unit is at most three bytes of UTF-8.
+  if (line.length * 3 <= lineBytesMax || Buffer.byteLength(line) <= lineBytesMax) return line;
+  let bytesLeft = lineBytesMax - 1024;
+  const kept = Object.entries(JSON.parse(line) as Record<string, unknown>).map(([key, value]) => {
+    const short = key === 'event' ? cut(String(value), textCharsMax) : value;
+    const bytes = Buffer.byteLength(JSON.stringify([key, short]));
+    if (bytes > bytesLeft) return [];
+    bytesLeft -= bytes;
+    return [[key, short]];
+  });
+  return `${JSON.stringify({ ...Object.fromEntries(kept.flat()), cut_from_bytes: Buffer.byteLength(line) })}\n`;
+}
+
+// Loaded only where a person reads.
+function createFormatter(output: Output): DestinationStream {
+  const { prettyFactory } = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty');
+  const format = prettyFactory({
+    messageKey: 'event',
+    timestampKey: 'timestamp',
+    errorLikeObjectKeys: ['error'],
+    ignore: 'app',
+    singleLine: true,
+  });
+  return { write: (line) => output.write(format(line)) };
 }

@@ -1,6 +1,7 @@
 // Every metric that /metrics shows, by name. A registry for each system, so that two in one process do not add up.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client';
 import { coalesce } from '../runtime/coalesce.ts';
+import { droppedLines } from './output.ts';
 
 /** One measurement answers every scrape of this time, and all its gauges. */
 const backlogKeptMs = 500;
@@ -36,6 +37,16 @@ export function createMetrics(build: { name: string; version: string }) {
     registers,
   });
   const counter = (name: string, help: string) => new Counter({ name, help, registers });
+
+  const dropped = new Counter({
+    name: 'rollcall_log_lines_dropped_total',
+    help: 'Log lines that were not written, since nobody took them or stdout is closed; of the process.',
+    registers,
+    collect: () => {
+      dropped.reset();
+      dropped.inc(droppedLines());
+    },
+  });
 
   return {
     registry,

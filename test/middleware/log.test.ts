@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { after, before, suite, test } from 'node:test';
+import * as context from '../../src/context.ts';
 import { captureLog, type Line } from '../support/log.ts';
 import { startService, type TestService } from '../support/service.ts';
 import { connect, send } from '../support/socket.ts';
@@ -81,6 +82,17 @@ suite('the log of requests', () => {
     assert.ok(linesOf('left').every(({ level }) => level === 'info' || level === 'debug'));
   });
 
+  test('cuts a path that is as long as headers may be, and says how long it was', async () => {
+    const path = `/${'p'.repeat(15_000)}`;
+    await service.call('GET', path, undefined, { 'x-request-id': 'long' });
+    await closing('long');
+    for (const line of linesOf('long')) {
+      assert.equal(line['path'], `${path.slice(0, 512)}... (15001 characters)`);
+      assert.ok(JSON.stringify(line).length < 1000);
+    }
+    assert.ok(linesOf('long').length >= 2);
+  });
+
   test('has a line for what is no request, under the trace id that the answer tells', async () => {
     const { headers } = await send(service.url, 'HELLO\r\n\r\n');
     const id = headers.get('x-trace-id') ?? '';
@@ -131,6 +143,32 @@ suite('a line of the log', () => {
     assert.match(error['stack'] ?? '', /log\.test\.ts[\s\S]*caused by: TypeError: the cause/);
     assert.deepEqual((lines[1] as unknown as { error: Record<string, string> }).error['code'], '23514');
     assert.ok(!text().includes('sesame'), text());
+  });
+
+  test('is one JSON object of at most 16 KiB, whatever is logged, and keeps what finds it', () => {
+    const { log, lines, text } = captureLog();
+    const long = 'x'.repeat(100_000);
+    context.run(context.createContext('found', undefined), () => {
+      log.info({ reason: long, list: [long, long], deep: { deep: { text: long } } }, 'fields');
+      log.error({ error: new Error(long, { cause: new Error(long) }), code: long }, 'error');
+      log.error({ error: Object.assign(new Error('no'), { code: long, stack: `Error: no\n${long}` }) }, 'stack');
+      log.info(long);
+      log.info({ many: Object.fromEntries(Array.from({ length: 5000 }, (_, n) => [`key ${n}`, n])), kept: 1 }, 'members');
+      log.info({ list: Array.from({ length: 5000 }, () => '\u0000') }, 'items');
+      log.info({ [long]: 1 }, 'key');
+      log.info({ text: '\u0000'.repeat(100_000), more: '\u0000'.repeat(500), most: '\u{1f40e}'.repeat(100_000) }, 'escapes');
+      log.info({ bytes: Buffer.alloc(100_000), text: `${'x'.repeat(511)}\u{1f40e}${long}` }, 'bytes');
+    });
+    const texts = text().trimEnd().split('\n');
+    assert.equal(texts.length, 9);
+    for (const [n, line] of texts.entries()) {
+      assert.ok(Buffer.byteLength(line) <= 16_384, `${Buffer.byteLength(line)} bytes: ${line.slice(0, 100)}`);
+      assert.ok(lines[n]?.event !== undefined && lines[n].level !== undefined && lines[n].timestamp !== undefined, line.slice(0, 100));
+      assert.equal(lines[n].trace_id, 'found');
+      assert.ok(line.isWellFormed() && !line.includes('\\ud83d'));
+    }
+    assert.deepEqual([lines[4]?.['many'], lines[4]?.['kept']], [undefined, 1]);
+    assert.ok(Number(lines[4]?.['cut_from_bytes']) > 16_384);
   });
 
   test('is cut where objects go in circles', () => {

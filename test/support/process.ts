@@ -10,8 +10,12 @@ export type ServiceProcess = AsyncDisposable & {
   readonly url: string;
   readonly lines: readonly Line[];
   stderr(): string;
-  /** @returns the exit code, or the signal that ended it */
+  /** The first line that matches, of those written and those to come. */
+  line(matches: (line: Line) => boolean): Promise<Line>;
+  /** @returns the exit code, or the signal that ended it; all of its output has been read */
   ended: Promise<number | string>;
+  /** The same, whoever reads its output. */
+  exited: Promise<number | string>;
 };
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -50,28 +54,39 @@ export async function startProcess(env: Record<string, string>): Promise<Service
   const ended = new Promise<number | string>((resolve) => {
     child.on('close', (code, signal) => resolve(code ?? signal ?? 'unknown'));
   });
-  child.stderr.on('data', (chunk) => (stderr += chunk));
-  const started = new Promise<Line>((resolve, reject) => {
-    child.stdout.on('data', (chunk) => {
-      const texts = (rest + chunk).split('\n');
-      rest = texts.pop() ?? '';
-      for (const text of texts) {
-        const line = JSON.parse(text) as Line;
-        lines.push(line);
-        if (line.event === 'Service started') resolve(line);
-      }
-    });
-    ended.then((how) => reject(new Error(`the service ended with ${how}: ${stderr}`)));
+  const exited = new Promise<number | string>((resolve) => {
+    child.on('exit', (code, signal) => resolve(code ?? signal ?? 'unknown'));
   });
-  const line = await started;
+  child.stderr.on('data', (chunk) => (stderr += chunk));
+  const waiting = new Set<(line: Line) => void>();
+  child.stdout.on('data', (chunk) => {
+    const texts = (rest + chunk).split('\n');
+    rest = texts.pop() ?? '';
+    for (const text of texts) {
+      const line = JSON.parse(text) as Line;
+      lines.push(line);
+      for (const look of waiting) look(line);
+    }
+  });
+  const nextLine = (matches: (line: Line) => boolean) =>
+    new Promise<Line>((resolve, reject) => {
+      const found = lines.find(matches);
+      if (found !== undefined) resolve(found);
+      waiting.add((line) => matches(line) && resolve(line));
+      ended.then((how) => reject(new Error(`the service ended with ${how}: ${stderr}`)));
+    });
+  const started = await nextLine(({ event }) => event === 'Service started');
   return {
     child,
     lines,
+    line: nextLine,
     ended,
-    url: String(line['url']),
+    exited,
+    url: String(started['url']),
     stderr: () => stderr,
     async [Symbol.asyncDispose]() {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+      child.stdout.resume();
       await ended;
     },
   };
