@@ -35,11 +35,13 @@ create table "event_retry" (
   logged_at timestamp with time zone not null,
   subject text not null,
   attempts integer not null,
-  retry_at timestamp with time zone not null,
+  retry_at timestamp with time zone,
   constraint event_retry_pkey PRIMARY KEY ("position")
 );
 CREATE INDEX event_retry_retry_at_idx ON public.event_retry USING btree (retry_at);
 CREATE INDEX event_retry_subject_position_idx ON public.event_retry USING btree (subject, "position");
+CREATE TRIGGER event_retry_deleted AFTER DELETE ON public.event_retry FOR EACH ROW EXECUTE FUNCTION event_retry_release_earliest();
+CREATE TRIGGER event_retry_inserted AFTER INSERT ON public.event_retry FOR EACH ROW WHEN ((new.retry_at IS NULL)) EXECUTE FUNCTION event_retry_release_earliest();
 
 create table "event_state" (
   only_row boolean default true not null,
@@ -96,3 +98,21 @@ create table "user" (
   constraint user_timestamps_range CHECK (((created_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (created_at < '10000-01-01 00:00:00+00'::timestamp with time zone) AND (updated_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (updated_at < '10000-01-01 00:00:00+00'::timestamp with time zone)))
 );
 CREATE INDEX user_created_at_idx ON public."user" USING btree (created_at);
+
+CREATE OR REPLACE FUNCTION public.event_retry_release_earliest()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+declare
+  changed text := case tg_op when 'DELETE' then old.subject else new.subject end;
+begin
+  update event_retry set retry_at = now()
+  where retry_at is null and position = (
+    select position from (
+      select subject, position from event_retry where (subject, position) >= (changed, 0) order by subject, position limit 1
+    ) as earliest
+    where subject = changed
+  );
+  return null;
+end
+$function$;

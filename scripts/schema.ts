@@ -32,6 +32,14 @@ const indexesSql = `
   where indrelid = $1 and not exists (select from pg_constraint where conindid = indexrelid)
   order by indexrelid::regclass::text`;
 
+const triggersSql = `
+  select pg_get_triggerdef(oid) as definition from pg_trigger where tgrelid = $1 and not tgisinternal order by tgname`;
+
+const functionsSql = `
+  select pg_get_functiondef(oid) as definition from pg_proc
+  where pronamespace = 'public'::regnamespace and prokind = 'f' and not exists (select from pg_depend where objid = pg_proc.oid and deptype = 'e')
+  order by proname`;
+
 type Table = { oid: number; name: string; partitioned_by: string | null; bound: string | null; parent: string | null };
 type Column = { name: string; type: string; required: boolean; identity: string; default: string | null };
 
@@ -53,9 +61,11 @@ export async function describeSchema(url: string): Promise<string> {
       parts.push(
         `create table ${pg.escapeIdentifier(name)} (\n${[...columns, ...constraints].map((line) => `  ${line}`).join(',\n')}\n)${partitioned_by === null ? '' : ` partition by ${partitioned_by}`};`,
       );
-      for (const { definition } of (await client.query<{ definition: string }>(indexesSql, [oid])).rows) parts.push(`${definition};`);
+      for (const sql of [indexesSql, triggersSql])
+        for (const { definition } of (await client.query<{ definition: string }>(sql, [oid])).rows) parts.push(`${definition};`);
       parts.push('');
     }
+    for (const { definition } of (await client.query<{ definition: string }>(functionsSql)).rows) parts.push(`${definition.trimEnd()};\n`);
     return parts.join('\n');
   } finally {
     await client.end();

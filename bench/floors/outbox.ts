@@ -22,7 +22,7 @@ const take = { log: log.sequence, nowhere: discard }[into];
 async function discard(tx: Tx, limit: number): Promise<number> {
   const [row] = await tx.query<{ taken: number }>(
     `with taken as (
-       delete from outbox where position in (select position from outbox order by position limit $1) returning *
+       delete from outbox where position = any(array(select position from outbox order by position limit $1)) returning *
      )
      select count(*)::int as taken from taken`,
     [limit],

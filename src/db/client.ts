@@ -35,9 +35,17 @@ export function clientConfig(settings: ConnectionSettings): pg.ClientConfig {
     ...(settings.statementTimeoutMs > 0 && {
       statement_timeout: settings.statementTimeoutMs,
       query_timeout: settings.statementTimeoutMs + cancelGraceMs,
-      idle_in_transaction_session_timeout: idleInTransactionMs,
     }),
   };
+}
+
+// Once more with each transaction, in the round trip of its `begin`: PgBouncer hands no startup parameter on, and a holder of the
+// relay's lock that stopped would then hold it for ever. No compiling of statements (`jit`): that takes a quarter of a second
+// where the statistics promise many rows, and what runs here reads few.
+function beginSql({ statementTimeoutMs }: ConnectionSettings): string {
+  if (statementTimeoutMs === 0) return 'begin';
+  const settings = { statement_timeout: statementTimeoutMs, idle_in_transaction_session_timeout: idleInTransactionMs, jit: 'off' };
+  return ['begin', ...Object.entries(settings).map(([name, value]) => `set local ${name} = ${value}`)].join('; ');
 }
 
 function asProblem(error: unknown): unknown {
@@ -68,6 +76,7 @@ export type Pool = Db &
 /** Connections are made when they are needed; a server that is away is an error of the query, not of the start. */
 export function startPool(settings: ConnectionSettings, size: number): Pool {
   const pool = new pg.Pool({ ...clientConfig(settings), max: size, idleTimeoutMillis: 60_000 });
+  const begin = beginSql(settings);
   // The pool drops a broken idle connection by itself; without a listener the event would end the process.
   pool.on('error', () => {});
 
@@ -83,7 +92,7 @@ export function startPool(settings: ConnectionSettings, size: number): Pool {
       const tx = { query: (text: string, values?: readonly unknown[]) => run(client, text, values) } as Tx;
       let broken = false;
       try {
-        await tx.query('begin');
+        await tx.query(begin);
         const result = await work(tx);
         await tx.query('commit');
         return result;

@@ -1,51 +1,83 @@
-// How far the log has been published, and the events that came back from the broker.
+// How far the log has been published, and the events that came back from the broker. No statement here depends on what the
+// planner believes of a table's size: these tables go from empty to a million rows between two runs of autovacuum.
 import type { Db, Tx } from '../db/client.ts';
 import type { Message } from './broker.ts';
-import { columnsSql, type LoggedEvent, readAfter, toLogged } from './log.ts';
+import { type Cursor, type LoggedEvent, readAfter, readAt } from './log.ts';
 import { timestampSql } from './outbox.ts';
 
-// Later than any wait can be: the clock has been put back since, by as much as a day perhaps.
-const retryIsDueSql = `(retry_at <= now() or retry_at > now() + interval '61 seconds')`;
+// Later than any wait can be: the clock has been put back since, by as much as a day perhaps. Two conditions and no `or`: each is
+// one range of the index.
+const dueSql = ['retry_at <= now()', `retry_at > now() + interval '61 seconds'`];
+
+const eachDueSql = (columns: string, limit: number) =>
+  dueSql.map((condition) => `(select ${columns} from event_retry where ${condition} order by retry_at limit ${limit})`);
+
+// The first rows of each subject of $1. A comparison of rows reads the index (subject, position) at one place; `subject = x order by
+// position` might read all of the other index, where the statistics say that most rows are of one subject.
+const firstOfEachSubjectSql = (limit: number) =>
+  `from unnest($1::text[]) as wanted (subject)
+   cross join lateral (
+     select position, logged_at, subject, attempts, retry_at from event_retry
+     where (subject, position) >= (wanted.subject, 0) order by subject, position limit ${limit}
+   ) as retry
+   where retry.subject = wanted.subject`;
 
 export type Due = { readonly outbox: boolean; readonly log: boolean; readonly retries: boolean };
 
 /** What waits: in the outbox, unpublished in the log, for a retry whose time has come. */
 export async function readDue(db: Db): Promise<Due> {
+  // By the index: `exists` would read all the dead rows of a table that has just been emptied.
   const [row] = await db.query<Due>(
-    `select exists (select from outbox) as outbox,
+    `select (select position from outbox order by position limit 1) is not null as outbox,
        exists (select from event_state where published_position < logged_position) as log,
-       exists (select from event_retry where ${retryIsDueSql}) as retries`,
+       coalesce(${eachDueSql('retry_at', 1).join(', ')}) is not null as retries`,
   );
   return row ?? { outbox: false, log: false, retries: false };
 }
 
-/** Events whose retry is due, in order; of each subject only those ahead of the first that is not due. */
+/** Up to `limit` events, in order: of each subject the earliest that waits, if it is due, and those behind it. */
 export async function dueRetries(tx: Tx, limit: number): Promise<Message[]> {
-  const rows = await tx.query<Parameters<typeof toLogged>[0] & { attempts: number }>(
-    `with blocked as (select subject, min(position) as position from event_retry where not ${retryIsDueSql} group by subject)
-     select ${columnsSql}, retry.attempts
-     from event_retry as retry
-     left join blocked using (subject)
-     join event on event.position = retry.position and event.logged_at = retry.logged_at
-     where retry.position < coalesce(blocked.position, retry.position + 1)
-     order by retry.position
-     limit $1`,
-    [limit],
+  const due = await tx.query<{ position: string; subject: string }>(eachDueSql('position, subject', limit).join(' union all '));
+  if (due.length === 0) return [];
+  const subjects = [...new Set(due.map(({ subject }) => subject))].slice(0, limit);
+  const waiting = await tx.query<Cursor & { subject: string; attempts: number; due: boolean }>(
+    `select retry.position, ${timestampSql('retry.logged_at')} as "loggedAt", retry.subject, retry.attempts,
+       coalesce(${dueSql.join(' or ')}, false) as due
+     ${firstOfEachSubjectSql(Math.ceil(limit / subjects.length))}
+     order by retry.subject, retry.position`,
+    [subjects],
   );
-  return rows.map((row) => ({ ...toLogged(row), attempts: row.attempts }));
+  const bySubject = [...Map.groupBy(waiting, ({ subject }) => subject).values()];
+
+  // A time of its own behind an earlier one: that was added later (a dead letter sent again), or by an older version.
+  const earliest = new Set(bySubject.map(([first]) => first?.position));
+  await hold(
+    tx,
+    due.filter(({ position }) => !earliest.has(position)),
+  );
+
+  const free = bySubject.filter(([first]) => first?.due).flat();
+  const events = new Map((await readAt(tx, free)).map((event) => [event.position, event]));
+  await forgetRetries(
+    tx,
+    free.filter(({ position }) => !events.has(position)),
+  );
+  return free.flatMap(({ position, attempts }) => {
+    const event = events.get(position);
+    return event === undefined ? [] : [{ ...event, attempts }];
+  });
 }
 
 /** The next events of the log that were never tried, and which of their subjects have an event that waits for a retry. */
 export async function nextUnpublished(tx: Tx, limit: number): Promise<{ events: Message[]; waiting: ReadonlySet<string> }> {
-  const [state] = await tx.query<{ position: string; at: string; retrying: boolean }>(
-    `select published_position as position, ${timestampSql('published_at')} as at, exists (select from event_retry) as retrying
+  const [state] = await tx.query<Cursor>(
+    `select published_position as position, ${timestampSql('published_at')} as "loggedAt"
      from event_state where published_position < logged_position`,
   );
   if (state === undefined) return { events: [], waiting: new Set() };
-  const events = (await readAfter(tx, { position: state.position, loggedAt: state.at }, limit)).map((event) => ({ ...event, attempts: 0 }));
-  if (!state.retrying) return { events, waiting: new Set() };
-  const waiting = await tx.query<{ subject: string }>('select distinct subject from event_retry where subject = any($1)', [
-    events.map(({ subject }) => subject),
+  const events = (await readAfter(tx, state, limit)).map((event) => ({ ...event, attempts: 0 }));
+  const waiting = await tx.query<{ subject: string }>(`select retry.subject ${firstOfEachSubjectSql(1)}`, [
+    [...new Set(events.map(({ subject }) => subject))],
   ]);
   return { events, waiting: new Set(waiting.map(({ subject }) => subject)) };
 }
@@ -55,44 +87,65 @@ export async function advance(tx: Tx, { position, loggedAt }: LoggedEvent): Prom
   await tx.query('update event_state set published_position = $1, published_at = $2', [position, loggedAt]);
 }
 
-export async function forgetRetries(tx: Tx, events: readonly Message[]): Promise<void> {
+/** What is behind them is due then. */
+export async function forgetRetries(tx: Tx, events: readonly { readonly position: string }[]): Promise<void> {
   if (events.length > 0)
     await tx.query('delete from event_retry where position = any($1::bigint[])', [events.map(({ position }) => position)]);
 }
 
-/**
- * Puts events off. Tried ones wait 1 s after the first failure, twice as long after each further one, at most a minute;
- * untried ones only wait for those ahead of them.
- */
-export async function putOff(tx: Tx, events: readonly Message[], how: 'tried' | 'untried'): Promise<void> {
+/** Events that came back: 1 s after the first failure, twice as long after each further one, at most a minute. */
+export async function putOff(tx: Tx, events: readonly Message[]): Promise<void> {
   if (events.length === 0) return;
   await tx.query(
     `insert into event_retry (position, logged_at, subject, attempts, retry_at)
-     select position, logged_at, subject, attempts,
-       case when $5 then now() + least(60, 2 ^ least(attempts - 1, 6)) * interval '1 second' else now() end
+     select position, logged_at, subject, attempts, now() + least(60, 2 ^ least(attempts - 1, 6)) * interval '1 second'
      from unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::int[]) as given (position, logged_at, subject, attempts)
      on conflict (position) do update set attempts = excluded.attempts, retry_at = excluded.retry_at`,
     [
       events.map(({ position }) => position),
       events.map(({ loggedAt }) => loggedAt),
       events.map(({ subject }) => subject),
-      events.map(({ attempts }) => (how === 'tried' ? attempts + 1 : attempts)),
-      how === 'tried',
+      events.map(({ attempts }) => attempts + 1),
     ],
   );
 }
 
+/** Events that were not tried: each waits for those of its subject that are ahead of it, and is due where there are none. */
+export async function putBehind(tx: Tx, events: readonly LoggedEvent[]): Promise<void> {
+  if (events.length === 0) return;
+  await tx.query(
+    `insert into event_retry (position, logged_at, subject, attempts, retry_at)
+     select position, logged_at, subject, 0, null
+     from unnest($1::bigint[], $2::timestamptz[], $3::text[]) as given (position, logged_at, subject)`,
+    [events.map(({ position }) => position), events.map(({ loggedAt }) => loggedAt), events.map(({ subject }) => subject)],
+  );
+}
+
+async function hold(tx: Tx, behind: readonly { readonly position: string }[]): Promise<void> {
+  if (behind.length > 0)
+    await tx.query('update event_retry set retry_at = null where position = any($1::bigint[])', [behind.map(({ position }) => position)]);
+}
+
 export type Backlog = { readonly depth: number; readonly oldestSeconds: number; readonly deadRows: number };
+
+// A million rows are not counted for a gauge: beyond this it shows what autovacuum last estimated.
+const countedMax = 100_000;
+const countSql = (table: string) =>
+  `(select case when count(*) < ${countedMax} then count(*) else greatest(count(*), (select reltuples::bigint from pg_class where oid = '${table}'::regclass)) end
+    from (select from ${table} limit ${countedMax}) as counted)`;
 
 /** What waits to be published, wherever it stands, and the dead rows of the tables that it passes through. */
 export async function measureBacklog(db: Db): Promise<Backlog> {
   const [row] = await db.query<{ depth: string; oldest: number; dead: string }>(
     `select
-       (select count(*) from outbox) + (select logged_position - published_position from event_state) + (select count(*) from event_retry) as depth,
+       ${countSql('outbox')} + (select logged_position - published_position from event_state) + ${countSql('event_retry')} as depth,
        coalesce(extract(epoch from now() - least(
-         (select min(occurred_at) from outbox),
-         (select occurred_at from event, event_state where position = published_position + 1 and event.logged_at >= published_at limit 1),
-         (select min(occurred_at) from event join event_retry using (position, logged_at))
+         (select occurred_at from outbox order by position limit 1),
+         (select occurred_at from event
+          where position = (select published_position + 1 from event_state) and logged_at >= (select published_at from event_state)),
+         (select occurred_at from event
+          where position = (select position from event_retry order by position limit 1)
+            and logged_at = (select logged_at from event_retry order by position limit 1))
        )), 0)::float8 as oldest,
        (select coalesce(sum(n_dead_tup), 0) from pg_stat_user_tables where relname in ('outbox', 'event_retry', 'event_state')) as dead`,
   );

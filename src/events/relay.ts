@@ -8,13 +8,18 @@ import { type Loop, startLoop } from '../runtime/loop.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { createOutages } from '../telemetry/outages.ts';
+import { atMostOnceAMinute } from '../telemetry/repeats.ts';
 import type { Message, Publisher } from './broker.ts';
 import type { Event } from './envelope.ts';
 import * as log from './log.ts';
-import { advance, dueRetries, forgetRetries, nextUnpublished, putOff, readDue } from './publishing.ts';
+import { advance, dueRetries, forgetRetries, nextUnpublished, putBehind, putOff, readDue } from './publishing.ts';
 
 const batchSize = 500;
+/** Of a batch at most this part are retries: however many are due, they do not hold up what has just been committed. */
+const retryShare = 1 / 4;
 const sequenceSize = 2000;
+/** A burst is in the log before its first batch is published, up to this many. */
+const loggedMax = 20_000;
 /** No further event of a batch is started after this; the transaction then ends well within its own idle limit. */
 const batchMs = 3000;
 const pollMs = { shortest: 20, longest: 1000 };
@@ -43,30 +48,38 @@ export type Round = {
 
 const nothing: Round = { logged: 0, taken: 0 };
 
-/** One round: what is in the outbox goes into the log, and up to `limit` events of the log are published, and as many that were put off. */
+/** One round: what is in the outbox goes into the log, and up to `limit` events of the log are published, and a share of those that were put off. */
 export async function runOnce(parts: RelayParts, limit = batchSize): Promise<Round> {
-  const { pool, publisher, onLogged } = parts;
+  const { pool, publisher } = parts;
   const due = await readDue(pool);
-  // In a transaction of its own, so that readers of the log do not wait for the broker.
-  const logged = due.outbox ? await pool.inTransaction(async (tx) => ((await log.lock(tx)) ? log.sequence(tx, sequenceSize) : 0)) : 0;
-  if (logged > 0) onLogged();
+  const logged = due.outbox ? await sequence(parts) : 0;
   if (!publisher.ready || !(logged > 0 || due.log || due.retries)) return { ...nothing, logged };
   const batch = await pool.inTransaction(async (tx) => ((await log.lock(tx)) ? publishBatch(tx, limit, due.retries, parts) : nothing));
   return { ...batch, logged };
+}
+
+/** In transactions of their own, so that readers of the log do not wait for the broker. */
+async function sequence({ pool, onLogged }: RelayParts): Promise<number> {
+  for (let logged = 0; ; ) {
+    const moved = await pool.inTransaction(async (tx) => ((await log.lock(tx)) ? log.sequence(tx, sequenceSize) : 0));
+    if (moved > 0) onLogged();
+    logged += moved;
+    if (moved < sequenceSize || logged >= loggedMax) return logged;
+  }
 }
 
 /** What became of each event of a batch. What stands in neither list was not tried, or its confirm did not come. */
 type Outcome = { readonly published: Message[]; readonly returned: Message[]; failure?: unknown };
 
 async function publishBatch(tx: Tx, limit: number, withRetries: boolean, parts: RelayParts): Promise<Omit<Round, 'logged'>> {
-  const retries = withRetries ? await dueRetries(tx, limit) : [];
+  const retries = withRetries ? await dueRetries(tx, Math.ceil(limit * retryShare)) : [];
   const { events, waiting } = await nextUnpublished(tx, limit);
   // An event whose subject has one waiting goes behind it.
   const free = events.filter(({ subject }) => !waiting.has(subject));
 
   const outcome: Outcome = { published: [], returned: [] };
   const startedAt = performance.now();
-  const bySubject = Map.groupBy([...retries, ...free], ({ subject }) => subject);
+  const bySubject = Map.groupBy([...free, ...retries], ({ subject }) => subject);
   await Promise.all(
     [...bySubject.values()].map(async (inOrder) => {
       try {
@@ -87,12 +100,11 @@ async function publishBatch(tx: Tx, limit: number, withRetries: boolean, parts: 
     tx,
     retries.filter((due) => published.has(due)),
   );
-  await putOff(tx, outcome.returned, 'tried');
+  await putOff(tx, outcome.returned);
   // Their confirm did not come, or they were not sent, or stand behind one that waits.
-  await putOff(
+  await putBehind(
     tx,
     events.filter((due) => !published.has(due) && !returned.has(due)),
-    'untried',
   );
   const last = events.at(-1);
   if (last !== undefined) await advance(tx, last);
@@ -115,8 +127,9 @@ async function publish(due: Message, outcome: Outcome, { publisher, faultOf, met
   }
   outcome.returned.push(due);
   metrics.unroutable.inc();
-  const level = due.attempts === 0 ? 'warn' : 'debug';
-  log[level]({ event_type, event_id, reason: result.returned }, `Event ${event_type} came back and stays in the outbox`);
+  atMostOnceAMinute(log, `${event_type} came back`, (count) => {
+    log.warn({ event_type, event_id, reason: result.returned, count }, `Event ${event_type} came back and stays in the outbox`);
+  });
   return false;
 }
 

@@ -3,6 +3,8 @@ import type { Db, Pool, Tx } from '../db/client.ts';
 import { lock } from './log.ts';
 
 const daysAhead = 3;
+/** Events that one round removes from the default partition, which holds any only after a day was not prepared in time. */
+const expiredMax = 10_000;
 
 /**
  * Makes the partitions of today and the next days, and drops those that are older than `days` and wholly published. Each is a
@@ -57,7 +59,7 @@ async function dropExpired(tx: Db, days: number): Promise<string[]> {
     const [last] = await tx.query<{ position: string | null; unpublished: boolean }>(
       `select max(position) as position,
          coalesce(max(position) > (select published_position from event_state), false)
-           or exists (select from event_retry where position <= (select max(position) from ${name})) as unpublished
+           or coalesce(max(position) >= (select position from event_retry order by position limit 1), false) as unpublished
        from ${name}`,
     );
     // What never reached the broker is kept, and with it all that came later.
@@ -69,8 +71,11 @@ async function dropExpired(tx: Db, days: number): Promise<string[]> {
   await tx.query(
     `with gone as (
        delete from event_default
-       where logged_at < now() - ($1 + 1) * interval '1 day' and position <= (select published_position from event_state)
-         and not exists (select from event_retry where event_retry.position = event_default.position)
+       where position = any(array(
+         select position from (select position, logged_at from event_default order by position limit ${expiredMax}) as oldest
+         where logged_at < now() - ($1 + 1) * interval '1 day' and position <= (select published_position from event_state)
+           and position < coalesce((select position from event_retry order by position limit 1), position + 1)
+       ))
        returning position
      )
      update event_state set expired_position = greatest(expired_position, (select max(position) from gone)) where exists (select from gone)`,
