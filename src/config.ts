@@ -236,10 +236,10 @@ function isItem(name: string, text: string): boolean {
 }
 
 function isNetwork(text: string): boolean {
-  const [address = '', bits] = text.split('/');
+  if (['loopback', 'linklocal', 'uniquelocal'].includes(text)) return true;
+  const [, address = '', bits] = /^([\da-f:.]+)(?:\/(\d{1,3}))?$/i.exec(text) ?? [];
   const family = isIP(address);
-  if (family === 0) return bits === undefined && ['loopback', 'linklocal', 'uniquelocal'].includes(text);
-  return bits === undefined || (Number(bits) >= 1 && Number(bits) <= (family === 4 ? 32 : 128));
+  return family !== 0 && (bits === undefined || (Number(bits) >= 1 && Number(bits) <= (family === 4 ? 32 : 128)));
 }
 
 // Settings that are right by themselves and wrong together; one that is missing here has its own fault already.

@@ -197,6 +197,18 @@ suite('settings as text', () => {
     assert.deepEqual(config.TRUST_PROXY, ['10.0.0.0/8', 'loopback', '::1']);
     assert.deepEqual(config.RUN, ['api']);
     for (const env of [{ RUN: 'api,' }, { RUN: 'api,api' }, { CORS_ORIGINS: ',' }] as Env[]) assert.equal(faultsOf(env).length, 1);
+    for (const network of [
+      '10.0.0.0/8/9',
+      '10.0.0.0/0',
+      '10.0.0.0/33',
+      '::1/129',
+      '10.0.0.0/1e1',
+      '10.0.0.0/ 8',
+      '10.0.0.0/',
+      'fe80::1%eth0',
+      '10.0.0',
+    ])
+      assert.equal(faultsOf({ TRUST_PROXY: `loopback,${network}` }).length, 1, network);
     // A browser sends none of these.
     for (const origin of [
       'https://a.example/',
