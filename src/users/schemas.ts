@@ -7,13 +7,27 @@ export const idMax = Number.MAX_SAFE_INTEGER;
 /** Code points. */
 export const passwordLengthMax = 128;
 
+// What no reader sees, if nothing else stands beside it: white space, format characters, default ignorables (Unicode,
+// DerivedCoreProperties: fillers, variation selectors), and the blanks of Braille, hieroglyphs and notes. No ranges beyond U+FFFF:
+// the pattern is also read without the flag u (fast-json-stringify).
+const unseen = '\\s\\p{Z}\\p{Cf}\\p{DI}\\u2800\\uFFFC\\u{13441}\\u{13442}\\u{1D159}';
+// What no name holds: control characters, lone surrogates, noncharacters, line and paragraph separators, and format characters.
+const refused = '\\p{Cc}\\p{Cs}\\p{NChar}\\u2028\\u2029\\p{Cf}';
+// Of the format characters, those that words are written with: soft hyphen, Arabic and Syriac number signs, the Mongolian vowel
+// separator, ZWSP (Khmer), ZWNJ (Persian), ZWJ (Sinhala, emoji), word joiner, ZWNBSP. Not the bidirectional and deprecated ones,
+// annotations and tags.
+const needed = '\\u00AD\\u0600-\\u0605\\u06DD\\u070F\\u0890\\u0891\\u08E2\\u180E\\u200B-\\u200D\\u2060-\\u2064\\uFEFF';
+// The flags of England, Scotland and Wales, which are written in tag characters (UTS #51, the emoji tag sequences in use).
+const flags =
+  '\\u{1F3F4}\\u{E0067}\\u{E0062}(?:\\u{E0065}\\u{E006E}\\u{E0067}|\\u{E0073}\\u{E0063}\\u{E0074}|\\u{E0077}\\u{E006C}\\u{E0073})\\u{E007F}';
+
 const nameRules = {
   'x-normalize': 'nfc-trim',
   minLength: 1,
   maxLength: 255,
-  // Something that can be seen, and no control characters, lone surrogates or bidirectional controls (Unicode UAX #9).
-  pattern: '^(?=\\s*\\S)[^\\p{Cc}\\p{Cs}\\u061C\\u200E\\u200F\\u202A-\\u202E\\u2066-\\u2069]*$',
-  'x-pattern-message': 'must hold visible text, and no control characters, lone surrogates or bidirectional controls',
+  pattern: `^(?=[${unseen}]*[^${unseen}])(?:[^${refused}]|[${needed}]|${flags})*$`,
+  'x-pattern-message':
+    'must hold visible text, and no control, bidirectional, annotation or tag characters, line separators, noncharacters or lone surrogates',
   description: 'NFC-normalised and trimmed; 1 to 255 code points after that.',
 };
 

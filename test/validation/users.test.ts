@@ -6,7 +6,8 @@ import fc from 'fast-check';
 import { startService, type TestService } from '../support/service.ts';
 
 const valid = { name: 'John', surname: 'Doe', password: 'correct horse' };
-const unseen = 'must hold visible text, and no control characters, lone surrogates or bidirectional controls';
+const unseen =
+  'must hold visible text, and no control, bidirectional, annotation or tag characters, line separators, noncharacters or lone surrogates';
 
 suite('the rules of users', () => {
   let service: TestService;
@@ -75,10 +76,10 @@ suite('the rules of users', () => {
   });
 
   test('any name of NFC text without controls comes back as it was sent', async () => {
-    const forbidden = /[\p{Cc}\p{Cs}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
+    const forbidden = /[\p{Cc}\p{Cs}\p{NChar}\p{Cf}\u2028\u2029]/u;
     const name = fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }).filter((text) => {
       const stored = text.normalize('NFC').trim();
-      return stored === text && !forbidden.test(text);
+      return stored === text && !forbidden.test(text) && /[\p{L}\p{N}]/u.test(text.replace(/\p{DI}/gu, ''));
     });
     await fc.assert(
       fc.asyncProperty(name, async (text) => {
@@ -89,7 +90,59 @@ suite('the rules of users', () => {
     );
   });
 
-  test('names have no control characters, no lone surrogates and no bidirectional controls', async () => {
+  test('names keep what is invisible by itself and belongs to them', async () => {
+    for (const name of [
+      'می\u200cخواهم',
+      'ශ්\u200dරී',
+      '👩🏽\u200d❤\ufe0f\u200d💋\u200d👨🏿',
+      'ʻOkina',
+      'Kahoʻolawe',
+      'Zo\u0308e\u0300\u0301',
+      'ᠮᠣᠩᠭᠣᠯ\u180eᠠ',
+      'Ann\u00adLee',
+      'សុ\u200bខ',
+      '👋🏴󠁧󠁢󠁳󠁣󠁴󠁿',
+      '🏴',
+      '한\u3164글',
+      'ي\u034fا',
+      '葛\u{e0100}',
+      'é',
+      '-',
+      '\u{10ffe5}',
+    ]) {
+      const { status, json } = await post({ name });
+      assert.deepEqual([status, json.name], [201, name.normalize('NFC')], escape(name));
+    }
+  });
+
+  test('names that no reader can see are refused', async () => {
+    for (const name of [
+      '\u200b',
+      '\u3164',
+      '\u2800',
+      '\u115f',
+      '\u1160',
+      '\uffa0',
+      '\u180e',
+      '\u00ad',
+      '\u200c\u200d',
+      '\u2060',
+      '\u034f',
+      '\ufe0f',
+      '\u{e0100}',
+      '\u2061\u2062\u2063\u2064',
+      '\u17b4\u17b5',
+      '\u{1d159}',
+      '\u{1d173}',
+      '\u{13441}\u{13442}',
+      '\u{1bca0}',
+      '\ufffc',
+      '\u2800 \u3164\u200b \ufe0f',
+    ])
+      assert.deepEqual(await refused({ surname: name }), [{ key: 'surname', message: unseen, source: 'body' }], escape(name));
+  });
+
+  test('names have no control characters, lone surrogates, noncharacters, separators, format controls or tags outside flags', async () => {
     const characters = [
       '\0',
       '\u0001',
@@ -104,6 +157,23 @@ suite('the rules of users', () => {
       '\u202e',
       '\u2066',
       '\u2069',
+      '\u2028',
+      '\u2029',
+      '\u206a',
+      '\u206f',
+      '\ufff9',
+      '\ufffa',
+      '\ufffb',
+      '\ufdd0',
+      '\ufdef',
+      '\ufffe',
+      '\uffff',
+      '\u{1fffe}',
+      '\u{10ffff}',
+      '\u{e0001}',
+      '\u{e0041}',
+      '🏴\u{e0067}\u{e0062}\u{e0073}',
+      '\u{e0067}\u{e0062}\u{e0073}\u{e007f}',
     ];
     for (const character of characters)
       assert.deepEqual(
