@@ -1,18 +1,41 @@
 -- Made by "npm run generate" from the migrations: how the schema stands after all of them.
 
 create table "dead_letter" (
+  event_id uuid,
+  event_type text,
+  trace_id text,
+  attempts integer not null,
+  reason text not null,
+  body bytea not null,
+  dead_at timestamp with time zone default now() not null,
+  subject text,
+  id bigint generated always as identity not null,
+  message_id text,
+  version bigint,
+  properties json default '{}'::json not null,
+  headers json default '{}'::json not null,
+  redriven_at timestamp with time zone,
+  constraint dead_letter_pkey PRIMARY KEY (id)
+);
+CREATE INDEX dead_letter_event_id_idx ON public.dead_letter USING btree (event_id);
+CREATE INDEX dead_letter_message_id_idx ON public.dead_letter USING btree (message_id);
+
+create table "delivery_retry" (
   event_id uuid not null,
   event_type text not null,
   trace_id text not null,
+  subject text not null,
+  version bigint not null,
   attempts integer not null,
-  reason text not null,
-  body json not null,
-  dead_at timestamp with time zone default now() not null,
-  position bigint,
-  logged_at timestamp with time zone,
-  subject text,
-  constraint dead_letter_pkey PRIMARY KEY (event_id)
+  retry_at timestamp with time zone not null,
+  reason text,
+  body bytea not null,
+  properties json not null,
+  headers json not null,
+  constraint delivery_retry_pkey PRIMARY KEY (event_id)
 );
+CREATE INDEX delivery_retry_retry_at_idx ON public.delivery_retry USING btree (retry_at);
+CREATE INDEX delivery_retry_subject_version_idx ON public.delivery_retry USING btree (subject, version, event_id);
 
 create table "event" (
   position bigint not null,
@@ -64,6 +87,15 @@ create table "inbox" (
 );
 CREATE INDEX inbox_handled_at_idx ON public.inbox USING btree (handled_at);
 CREATE INDEX inbox_subject_version_idx ON public.inbox USING btree (subject, version);
+
+create table "inbox_state" (
+  only_row boolean default true not null,
+  complete_since timestamp with time zone not null,
+  reconciled_position bigint not null,
+  reconciled_at timestamp with time zone not null,
+  constraint inbox_state_only_row_check CHECK (only_row),
+  constraint inbox_state_pkey PRIMARY KEY (only_row)
+);
 
 create table "outbox" (
   position bigint generated always as identity not null,

@@ -2,7 +2,7 @@
 // SQL. `n` counts the calls, so that no two of them write the same.
 import { randomUUIDv7 } from 'node:crypto';
 import type { Db } from '../src/db/client.ts';
-import { claim } from '../src/events/inbox.ts';
+import { claimNext } from '../src/events/inbox.ts';
 import { deleteUser, updateUser } from '../src/users/commands.ts';
 import { createUserReader, listUsers } from '../src/users/queries.ts';
 import { users } from './database.ts';
@@ -46,7 +46,7 @@ export const operations = {
     statement: (db, n) => deleteUser(parts(db), String(users - n)),
   },
   handle: {
-    statement: (db, n) => claim(db, updated(n), String(n), 1),
+    statement: (db, n) => claimNext(db, { event: updated(n), subject: String(n), version: 1 }),
   },
 } as const satisfies Record<string, Operation>;
 

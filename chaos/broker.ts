@@ -14,6 +14,7 @@ export type Vhost = AsyncDisposable & {
   readonly url: string;
   setTracing(on: boolean): Promise<void>;
   deleteExchange(name: string): Promise<void>;
+  deleteQueue(name: string): Promise<void>;
   declareExchange(name: string): Promise<void>;
   hasExchange(name: string): Promise<boolean>;
   bind(exchange: string, queue: string, key: string): Promise<void>;
@@ -169,6 +170,7 @@ function openVhost(vhost: TestVhost, managementUrl: string): Vhost {
     url: vhost.url,
     setTracing: (on) => api('PUT', `vhosts/${name}`, { tracing: on }),
     deleteExchange: (exchange) => api('DELETE', `exchanges/${name}/${exchange}`),
+    deleteQueue: (queue) => api('DELETE', `queues/${name}/${queue}`),
     declareExchange: (exchange) => api('PUT', `exchanges/${name}/${exchange}`, { type: 'topic', durable: true }),
     hasExchange: async (exchange) => (await api<{ name: string }[]>('GET', `exchanges/${name}`)).some((found) => found.name === exchange),
     bind: (exchange, queue, key) => api('POST', `bindings/${name}/e/${exchange}/q/${queue}`, { routing_key: key }),

@@ -92,7 +92,10 @@ export function check(history: History): Verdict {
   checkTimeOrder(changes, eventsOfAttempt, report);
 
   const left = history.outboxDepth > 0 || history.queued > 0;
-  if (left) report.words.unshift(`left: ${history.outboxDepth} event(s) in the outbox, ${history.queued} message(s) in the queues`);
+  if (left)
+    report.words.unshift(
+      `left: ${history.outboxDepth} event(s) in the outbox, ${history.queued} message(s) in the queues, waiting or given up`,
+    );
   return {
     attempted: changes.length,
     acknowledged: changes.filter(({ outcome }) => outcome === 'acknowledged').length,

@@ -158,7 +158,10 @@ function watch({ postgres, broker, database, vhost, wire, instances, load }: Par
 
   async function countQueued(): Promise<number> {
     const counts = await vhost.countMessages();
-    return [...counts].filter(([name]) => !ownQueues.has(name)).reduce((sum, [, count]) => sum + count, 0);
+    const [row] = await database.query<{ n: string }>(
+      'select (select count(*) from delivery_retry) + (select count(*) from dead_letter) as n',
+    );
+    return [...counts].filter(([name]) => !ownQueues.has(name)).reduce((sum, [, count]) => sum + count, Number(row?.n));
   }
 
   async function until<Found>(signal: AbortSignal, look: () => Promise<Found | undefined>): Promise<Found> {
@@ -171,11 +174,12 @@ function watch({ postgres, broker, database, vhost, wire, instances, load }: Par
   }
 
   return {
+    // The lock of src/events/log.ts, as pg_locks shows one of a single bigint.
     findRelay: (signal: AbortSignal) =>
       until(signal, async () => {
         const rows = await database.query<{ name: string }>(
           `select a.application_name as name from pg_locks l join pg_stat_activity a using (pid)
-           where l.locktype = 'advisory' and l.granted and a.datname = current_database()`,
+           where l.locktype = 'advisory' and l.objid = 1869968482 and l.objsubid = 1 and l.granted and a.datname = current_database()`,
         );
         return instances.find(({ name }) => rows.some((row) => row.name === name));
       }),

@@ -52,6 +52,6 @@ export type History = {
   /** The table at the end. */
   readonly users: readonly UserRow[];
   readonly outboxDepth: number;
-  /** Messages in all of the service's queues, the dead letters included. */
+  /** Messages in all of the service's queues, and rows of deliveries that wait or were given up. */
   readonly queued: number;
 };

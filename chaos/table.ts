@@ -37,7 +37,7 @@ export function formatRun({ outcome, verdict }: Result): string {
     ['longest outage of a client', outage(history.attempts)],
     ['time to drain', seconds(drainMs)],
     ['left in the outbox', number(verdict.outboxDepth), 'must be 0'],
-    ['left in the queues', number(verdict.queued), 'must be 0, dead letters included'],
+    ['left in the queues', number(verdict.queued), 'must be 0, dead letters and deliveries that wait included'],
     ['faults injected', number(windows.length)],
   ];
   return [...align(rows, [1]), '', ...remarks(outcome, verdict)].join('\n');

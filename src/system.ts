@@ -8,7 +8,7 @@ import { MigrationError } from './db/migrate.ts';
 import { prepareDatabase } from './db/prepare.ts';
 import { asyncApiDocument } from './events/asyncapi.ts';
 import type { Broker } from './events/broker.ts';
-import { createConsumer } from './events/consumer.ts';
+import { type Consumer, createConsumer } from './events/consumer.ts';
 import { createInProcessBroker } from './events/in-process.ts';
 import * as inbox from './events/inbox.ts';
 import { measureBacklog } from './events/publishing.ts';
@@ -37,7 +37,6 @@ const eventsPoolSize = 5;
 /** Of a statement for `/ready` and `/metrics`, whatever the setting for requests is. */
 const healthStatementMs = 1000;
 const prefetch = 50;
-const inboxDays = 7;
 const retryDelaysMs = [1000, 5000, 30_000, 120_000];
 
 export type System = AsyncDisposable & {
@@ -83,12 +82,24 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const gaugesPool = starting.use(startPool({ ...connection, statementTimeoutMs: healthStatementMs }, 1));
   const schema = starting.use(await prepareInTime(connection, config.DATABASE_ADMIN_URL, pool, log, options.onFault ?? (() => {})));
 
-  const broker = createBroker(config, eventsPool, log);
+  const broker = createBroker(config, log);
   const faultOf = createEventCheck(definitions);
   if (runs('consumer')) {
     const stopping = new AbortController();
-    const consume = createConsumer({ pool: eventsPool, reactions, faultOf, retryDelaysMs, metrics, log, stopping: stopping.signal });
-    starting.use(broker.startSubscription(consume));
+    const { APP_NAME: appName } = config;
+    const consumer = createConsumer({
+      pool: eventsPool,
+      reactions,
+      faultOf,
+      retryDelaysMs,
+      appName,
+      metrics,
+      log,
+      stopping: stopping.signal,
+    });
+    starting.use(broker.startSubscription(consumer));
+    starting.use(startLoop(() => retryDeliveries(consumer)));
+    starting.use(startLoop(() => reconcile(consumer)));
     starting.defer(() => stopping.abort());
     starting.use(startLoop(() => pruneInbox(eventsPool)));
   }
@@ -153,8 +164,8 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   };
 }
 
-function createBroker(config: Config, pool: Pool, log: Logger): Broker {
-  if (config.RABBITMQ_URL === undefined) return createInProcessBroker(pool);
+function createBroker(config: Config, log: Logger): Broker {
+  if (config.RABBITMQ_URL === undefined) return createInProcessBroker(config.APP_NAME);
   return createRabbitBroker(
     {
       url: config.RABBITMQ_URL,
@@ -162,7 +173,6 @@ function createBroker(config: Config, pool: Pool, log: Logger): Broker {
       confirmTimeoutMs: config.RABBITMQ_CONFIRM_TIMEOUT_MS,
       prefetch,
       consumes: config.RUN.includes('consumer'),
-      retryDelaysMs,
     },
     log,
   );
@@ -220,9 +230,24 @@ async function prepareInTime(
   };
 }
 
+async function retryDeliveries(consumer: Consumer): Promise<number> {
+  const limit = 20;
+  const taken = await consumer.retryOnce(limit).catch(() => 0);
+  return taken === limit ? 0 : 500;
+}
+
+/** An event of the log that RabbitMQ has not delivered by then is taken from the log. */
+const deliveryGraceMs = 30_000;
+
+async function reconcile(consumer: Consumer): Promise<number> {
+  const limit = 1000;
+  const looked = await consumer.reconcileOnce(limit, deliveryGraceMs).catch(() => 0);
+  return looked === limit ? 0 : 5000;
+}
+
 async function pruneInbox(pool: Pool): Promise<number> {
   const limit = 1000;
-  const pruned = await inbox.prune(pool, inboxDays, limit).catch(() => 0);
+  const pruned = await inbox.prune(pool, inbox.inboxDays, limit).catch(() => 0);
   return pruned === limit ? 0 : 60_000;
 }
 

@@ -81,6 +81,19 @@ export const brokerFaults: readonly Fault[] = [
   sliced(toBroker, { leastSeconds: 4, fullSeconds: 20 }),
   reset(toBroker, { leastSeconds: 9, fullSeconds: 30 }),
   {
+    name: 'queue-deleted',
+    what: "the service's queue is deleted three times with what it holds; the consumer declares it anew",
+    claims: ['broker'],
+    seconds: [5, 10],
+    async run({ vhost }, turn) {
+      for (let times = 0; times < 3; times += 1) {
+        await vhost.deleteQueue(serviceQueue);
+        turn.say(`deleted ${serviceQueue}`);
+        await turn.hold(3, 1.5);
+      }
+    },
+  },
+  {
     name: 'queue-unbound',
     what: 'no queue is bound for 20 s: events cannot be routed',
     claims: ['broker'],

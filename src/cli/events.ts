@@ -1,21 +1,45 @@
 // `npm run events -- ...`: what an operator does about events: dead letters, the backlog, sending a part of the log again.
+import { isUtf8 } from 'node:buffer';
 import { Command, InvalidArgumentError } from 'commander';
 import type { Config } from '../config.ts';
 import { type Pool, startPool } from '../db/client.ts';
 import { parseCursor } from '../events/cursor.ts';
-import { type DeadLetters, deadLettersInRabbit, deadLettersInTable } from '../events/dead-letters.ts';
+import * as deadLetters from '../events/dead-letters.ts';
 import { measureBacklog } from '../events/publishing.ts';
+import { withSend } from '../events/redrive.ts';
 import { type ReplayOptions, replay } from '../events/replay.ts';
 import { CommandError, runCommand } from './command.ts';
 import { openDatabase } from './database.ts';
 
-function withEvents(work: (parts: { config: Config; pool: Pool; letters: DeadLetters }) => Promise<void>): Promise<void> {
+type Parts = { readonly config: Config; readonly pool: Pool };
+
+function withEvents(work: (parts: Parts) => Promise<void>): Promise<void> {
   return runCommand(async (config) => {
     await using database = await openDatabase(config, 'events');
     await using pool = startPool(database.connection, 2);
-    const letters = config.RABBITMQ_URL === undefined ? deadLettersInTable(pool) : deadLettersInRabbit(config.RABBITMQ_URL);
-    await work({ config, pool, letters });
+    await work({ config, pool });
   });
+}
+
+/** @throws CommandError where nothing is named */
+function namesOf(ids: readonly string[], { all }: { all?: boolean }): readonly string[] | undefined {
+  if (ids.length === 0 && all !== true) throw new CommandError('Name the event ids, or say --all.');
+  return all === true ? undefined : ids;
+}
+
+/** A sender's text on a terminal or in a line of output. */
+function printable(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, '\u{FFFD}');
+}
+
+/** For a person: JSON as a value, other text as text, nothing where it is neither. */
+function bodyOf(body: Buffer): unknown {
+  if (!isUtf8(body)) return null;
+  try {
+    return JSON.parse(body.toString());
+  } catch {
+    return body.toString();
+  }
 }
 
 function readFrom(text: string): ReplayOptions['from'] {
@@ -28,39 +52,58 @@ function readFrom(text: string): ReplayOptions['from'] {
 
 const program = new Command('events').description('Look after the events of Rollcall. Run as: npm run events -- <command>');
 
-const dlq = program.command('dlq').description('events that the consumer gave up on');
+const dlq = program.command('dlq').description('events and messages that were given up');
 dlq
   .command('list')
   .description('one line for each')
   .action(() =>
-    withEvents(async ({ letters }) => {
-      const all = await letters.list();
+    withEvents(async ({ pool }) => {
+      const all = await deadLetters.list(pool);
       for (const { id, type, attempts, traceId, reason } of all)
-        console.log(`${id}  ${type}  attempts=${attempts}  trace_id=${traceId}  ${reason}`);
+        console.log(printable(`${id}  ${type ?? ''}  attempts=${attempts}  trace_id=${traceId ?? ''}  ${reason}`));
       console.error(all.length === 0 ? 'There are none.' : `${all.length} in all.`);
     }),
   );
 dlq
   .command('show')
-  .description('all that is known of one')
-  .argument('<event-id>')
-  .action((id: string) =>
-    withEvents(async ({ letters }) => {
-      const letter = (await letters.list()).find((candidate) => candidate.id === id);
-      if (letter === undefined) throw new CommandError(`There is no dead letter ${id}.`);
-      console.log(JSON.stringify(letter, null, 2));
+  .description('all that is known of one, the message included')
+  .argument('<id>')
+  .option('--raw', 'only the body, byte for byte')
+  .action((id: string, { raw }: { raw?: boolean }) =>
+    withEvents(async ({ pool }) => {
+      const letters = await deadLetters.find(pool, [id]);
+      if (letters.length === 0) throw new CommandError(`There is no dead letter ${id}.`);
+      for (const { body, ...letter } of letters) {
+        if (raw === true) process.stdout.write(body);
+        else console.log(JSON.stringify({ ...letter, body: bodyOf(body), body_base64: body.toString('base64') }, null, 2));
+      }
     }),
   );
 dlq
   .command('redrive')
-  .description('give them to the consumer again; one that is older than what it has handled of its user since is dropped there')
-  .argument('[event-ids...]')
+  .description('give them to the consumer again; one that is older than what it has handled of its user since comes back here')
+  .argument('[ids...]')
   .option('--all', 'all of them')
-  .action((ids: string[], { all }: { all?: boolean }) =>
-    withEvents(async ({ letters }) => {
-      if (ids.length === 0 && all !== true) throw new CommandError('Name the event ids, or say --all.');
-      const wanted = all === true ? (await letters.list()).map(({ id }) => id) : ids;
-      console.log(`${await letters.redrive(new Set(wanted))} of ${wanted.length} on their way again.`);
+  .action((ids: string[], options: { all?: boolean }) =>
+    withEvents(async ({ config: { RABBITMQ_URL }, pool }) => {
+      const names = namesOf(ids, options);
+      const redrive = (send?: deadLetters.Send) => deadLetters.redrive(pool, names, send);
+      const letters = RABBITMQ_URL === undefined ? await redrive() : await withSend(RABBITMQ_URL, redrive);
+      const failed = letters.filter((letter) => letter.failed !== undefined);
+      for (const { id, failed: reason } of failed) console.error(printable(`${id} stays: ${reason}.`));
+      for (const { id, leftOut } of letters)
+        if (leftOut.length > 0) console.error(printable(`${id} was sent without ${leftOut.join(', ')}, which cannot be sent again.`));
+      console.log(`${letters.length - failed.length} of ${names?.length ?? letters.length} on their way again.`);
+      if (failed.length > 0) process.exitCode = 1;
+    }),
+  );
+dlq
+  .command('erase')
+  .description('throw some of them away')
+  .argument('<ids...>')
+  .action((ids: string[]) =>
+    withEvents(async ({ pool }) => {
+      console.log(`${await deadLetters.erase(pool, ids)} thrown away.`);
     }),
   );
 dlq
@@ -68,9 +111,9 @@ dlq
   .description('throw all of them away')
   .option('--yes', 'really')
   .action(({ yes }: { yes?: boolean }) =>
-    withEvents(async ({ letters }) => {
+    withEvents(async ({ pool }) => {
       if (yes !== true) throw new CommandError('This cannot be undone: say --yes.');
-      console.log(`${await letters.purge()} thrown away.`);
+      console.log(`${await deadLetters.erase(pool)} thrown away.`);
     }),
   );
 

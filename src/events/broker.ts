@@ -1,5 +1,6 @@
 // What the relay and the consumer need of a message broker. Two keep this promise: RabbitMQ, and one inside the process;
 // both pass the suite of test/integration/broker.test.ts.
+import type { Delivery } from './delivery.ts';
 import type { LoggedEvent } from './log.ts';
 
 /** An event of the log on its way out. */
@@ -18,22 +19,22 @@ export type Publisher = AsyncDisposable & {
   publish(message: Message): Promise<'routed' | { readonly returned: string }>;
 };
 
-/** A message on its way in. */
-export type Delivery = {
-  /** Parsed JSON, or bytes where the body is not JSON. */
-  readonly body: unknown;
-  readonly subject: string | undefined;
-  readonly traceId: string | undefined;
-  readonly traceparent: string | undefined;
-  /** How often the consumer has tried and failed before. */
-  readonly attempts: number;
-};
+/** What becomes of a delivery: the consumer has it in its tables, or it counts as if it had not come. */
+export type Verdict = 'settled' | 'give back';
 
-/** What becomes of a delivery: settled, tried again after a delay, given up, or given back as if it had not come. */
-export type Verdict = 'done' | { readonly retryInMs: number } | { readonly dead: string } | 'give back';
+export type Handle = (delivery: Delivery) => Promise<Verdict>;
+
+export type Subscriber = {
+  readonly handle: Handle;
+  /** Keeps a delivery that the broker itself gave up. */
+  readonly bury: Handle;
+};
 
 export type Broker = {
   startPublisher(): Publisher;
-  /** Hands over one delivery of a subject at a time, in order. Disposal waits for the deliveries under way. */
-  startSubscription(handle: (delivery: Delivery) => Promise<Verdict>): AsyncDisposable;
+  /**
+   * Hands over deliveries in the order in which they come. Disposal begins nothing new, waits for the deliveries under way, and gives
+   * the others back: no other consumer is handed any before that.
+   */
+  startSubscription(subscriber: Subscriber): AsyncDisposable;
 };

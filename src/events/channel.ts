@@ -8,17 +8,29 @@ export class BrokerError extends Error {
   override readonly name = 'BrokerError';
 }
 
+/** Resolves when the connection is there. @throws BrokerError; the connection is then closed */
+export async function reachable(connection: Connection): Promise<void> {
+  const connected = new Promise<void>((resolve, reject) => {
+    connection.once('connection', resolve);
+    // It stays: without a listener a later error would end the process. What is under way is rejected too, which is where it is told.
+    connection.on('error', reject);
+  });
+  try {
+    await connected;
+  } catch (error) {
+    connection.unsafeDestroy();
+    const { code, message } = error as { code?: string; message: string };
+    throw new BrokerError(`RabbitMQ cannot be reached (${code ?? message}): is it running, and is RABBITMQ_URL right?`, { cause: error });
+  }
+}
+
 /** The channel confirms what is published on it. @throws BrokerError */
 export async function withChannel<Result>(url: string, work: (channel: Channel) => Promise<Result>): Promise<Result> {
   const connection = openConnection(url);
-  const failed = new Promise<never>((_, reject) => connection.on('error', reject));
-  failed.catch(() => {});
+  await reachable(connection);
   let channel: Channel | undefined;
   try {
-    channel = await Promise.race([connection.acquire({ emitErrorsFromChannel: true }), failed]).catch((error: unknown) => {
-      const { code, message } = error as { code?: string; message: string };
-      throw new BrokerError(`RabbitMQ cannot be reached (${code ?? message}): is it running, and is RABBITMQ_URL right?`, { cause: error });
-    });
+    channel = await connection.acquire({ emitErrorsFromChannel: true });
     // It also rejects what is under way, which is where it is told.
     channel.on('error', () => {});
     await channel.confirmSelect();
@@ -34,15 +46,15 @@ export async function withChannel<Result>(url: string, work: (channel: Channel) 
   }
 }
 
-/** What a broker that answers needs for the farewell, the deliveries under way included. */
+/** What a broker that answers needs to close channels and connection. */
 const closeMsMax = 2000;
 
 /** Neither one that is away nor one that is frozen holds up the end of the process. */
-export async function closeConnection(connection: Connection, closeChannels: () => Promise<void>): Promise<void> {
+export async function closeConnection(connection: Connection, closeChannels: () => Promise<void>, msMax = closeMsMax): Promise<void> {
   if (!connection.ready) connection.unsafeDestroy();
   const closing = closeChannels().then(() => (connection.ready ? connection.close() : undefined));
   const late = new AbortController();
-  await Promise.race([closing.catch(() => {}), sleep(closeMsMax, undefined, { signal: late.signal }).catch(() => {})]);
+  await Promise.race([closing.catch(() => {}), sleep(msMax, undefined, { signal: late.signal }).catch(() => {})]);
   late.abort();
   connection.unsafeDestroy();
 }

@@ -1,108 +1,156 @@
-// The consumer: each event takes effect once. The inbox row, the effect and their commit are one; the acknowledgement
-// follows it. A failing event is tried again with growing delays and then given up, with its reason, never in silence.
+// The consumer: what is delivered, what waits for another attempt, and what the log holds and nobody delivered, one event of a subject at
+// a time. An acknowledgement follows the commit.
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as context from '../context.ts';
-import type { Pool, Tx } from '../db/client.ts';
-import { Problem } from '../problem.ts';
 import { backoffMs } from '../runtime/backoff.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
-import type { Delivery, Verdict } from './broker.ts';
+import type { Subscriber, Verdict } from './broker.ts';
+import * as deadLetters from './dead-letters.ts';
+import { type Delivery, readBody, textOf } from './delivery.ts';
 import type { Event } from './envelope.ts';
 import * as inbox from './inbox.ts';
+import { findUnsettled } from './reconciliation.ts';
+import * as retries from './retries.ts';
+import { createSettlement, type Given, isAway, type SettlementParts, within } from './settlement.ts';
+import { attemptsHeader, reasonHeader } from './topology.ts';
 
-/** What a feature does about its events. */
-export type Reaction = {
-  /** Its effect on the database, in the transaction of the inbox row. */
-  effect?(tx: Tx, event: Event): Promise<void>;
-  /** What the event tells of: the name and value of its id, and the version that the event made. */
-  about(event: Event): { readonly name: string; readonly id: string | number; readonly version: number };
-};
-
-export type ConsumerParts = {
-  readonly pool: Pool;
-  /** One for each type of event that has a schema. */
-  readonly reactions: Readonly<Record<string, Reaction>>;
+export type ConsumerParts = SettlementParts & {
   /** Says why an event breaks its schema, if it does. */
   readonly faultOf: (event: unknown) => string | undefined;
-  /** The wait after each failed attempt; one more failure than there are waits, and the event is given up. */
-  readonly retryDelaysMs: readonly number[];
-  readonly metrics: Metrics;
-  readonly log: Logger;
-  /** Ends the wait for a database that is away. */
+  /** Nothing is begun after it, and the wait for a database that is away ends. */
   readonly stopping: AbortSignal;
 };
 
-/** @returns what a broker's subscription calls for each delivery; it never rejects */
-export function createConsumer(parts: ConsumerParts): (delivery: Delivery) => Promise<Verdict> {
-  const { faultOf, metrics, log } = parts;
+export type Consumer = Subscriber & {
+  /** Takes up to `limit` of those that wait and are due. @returns how many it took */
+  retryOnce(limit: number): Promise<number>;
+  /**
+   * Looks at the next `limit` events of the log, and takes those that were published longer than `graceMs` ago and are not settled: the
+   * queue that had them is gone. @returns how many it looked at
+   */
+  reconcileOnce(limit: number, graceMs: number): Promise<number>;
+};
 
-  return (delivery) => {
-    const { traceId, traceparent } = delivery;
-    return context.run(context.createContext(traceId, traceparent), async () => {
-      const fault = faultOf(delivery.body);
-      if (fault !== undefined) {
-        metrics.deadLettered.inc();
-        log.error({ reason: fault }, 'Received a message that is no event of ours; dead-lettered');
-        return { dead: `breaks the schema: ${fault}` };
-      }
-      return handle(delivery.body as Event, delivery.attempts, parts);
-    });
-  };
-}
+export function createConsumer(parts: ConsumerParts): Consumer {
+  const { pool, faultOf, metrics, log, stopping } = parts;
+  const { given, fromLog, settle } = createSettlement(parts);
+  // The last event of each subject that is under way: the next one of that subject comes after it.
+  const tails = new Map<string, Promise<unknown>>();
 
-/** One transaction for the inbox row and the effect; the row alone is one as it is. */
-async function take(event: Event, subject: string, version: number, { effect }: Reaction, pool: Pool): Promise<inbox.Claim> {
-  if (effect === undefined) return inbox.claim(pool, event, subject, version);
-  return pool.inTransaction(async (tx) => {
-    const claim = await inbox.claim(tx, event, subject, version);
-    if (claim === 'first') await effect(tx, event);
-    return claim;
-  });
-}
-
-async function handle(event: Event, attempts: number, parts: ConsumerParts): Promise<Verdict> {
-  const { pool, reactions, retryDelaysMs, metrics, log, stopping } = parts;
-  const { event_type, event_id } = event;
-  const reaction = reactions[event_type];
-  if (reaction === undefined) throw new Error(`no reaction to ${event_type}`);
-  const { name, id, version } = reaction.about(event);
-  for (let outages = 1; ; outages += 1) {
+  async function inOrder<Result>(subject: string, work: () => Promise<Result>): Promise<Result> {
+    const tail = (tails.get(subject) ?? Promise.resolve()).then(work, work);
+    tails.set(subject, tail);
     try {
-      const claim = await take(event, String(id), version, reaction, pool);
-      const fields = { event_type, event_id, [name]: id };
-      if (claim === 'first') {
-        metrics.handled.inc();
-        log.info(fields, `Received event ${event_type} with ${name}=${id}`);
-      } else if (claim === 'duplicate') {
-        metrics.duplicate.inc();
-        log.debug(fields, `Received event ${event_type} again`);
-      } else {
-        metrics.stale.inc();
-        log.warn({ ...fields, version }, `Dropped event ${event_type}, which is older than what was handled`);
-      }
-      return 'done';
-    } catch (error) {
-      // A database that is away is no fault of the event, and no other event could be handled either: the order is kept
-      // by waiting here, and nothing is counted.
-      if (error instanceof Problem && error.code === 'database_unavailable') {
-        await sleep(backoffMs(outages, { firstMs: 50, maxMs: 2000 }), undefined, { signal: stopping }).catch(() => {});
-        if (stopping.aborted) return 'give back';
-        continue;
-      }
-      const reason = (error as Error).message;
-      const retryInMs = retryDelaysMs[attempts];
-      if (retryInMs === undefined) {
-        metrics.deadLettered.inc();
-        log.error({ event_type, event_id, attempts: attempts + 1, error }, `Gave up event ${event_type}; dead-lettered`);
-        return { dead: reason };
-      }
-      metrics.retried.inc();
-      log.warn(
-        { event_type, event_id, attempts: attempts + 1, retry_in_ms: retryInMs, error },
-        `Event ${event_type} failed and will be tried again`,
-      );
-      return { retryInMs };
+      return await tail;
+    } finally {
+      if (tails.get(subject) === tail) tails.delete(subject);
     }
   }
+
+  /** Repeats a step until the database takes it. @returns false when the service stops first */
+  async function persist(step: () => Promise<void>): Promise<boolean> {
+    for (let failures = 1; ; failures += 1) {
+      try {
+        await step();
+        return true;
+      } catch (error) {
+        // A database that is away is no fault of the event, and no other event could be handled either: the order is kept by waiting
+        // here, and nothing is counted.
+        if (!isAway(error)) log.error({ error }, 'The consumer failed and tries again');
+        const maxMs = isAway(error) ? 2000 : 30_000;
+        await sleep(backoffMs(failures, { firstMs: 50, maxMs }), undefined, { signal: stopping }).catch(() => {});
+        if (stopping.aborted) return false;
+      }
+    }
+  }
+
+  function read({ body }: Delivery): { readonly event: Event } | { readonly fault: string } {
+    const read = readBody(body);
+    if ('unreadable' in read) return { fault: read.unreadable };
+    const fault = faultOf(read.value);
+    return fault === undefined ? { event: read.value as Event } : { fault };
+  }
+
+  /** What is no event of ours. */
+  async function giveUp(delivery: Delivery, fault: string): Promise<Verdict> {
+    const reason = `breaks the schema: ${fault}`;
+    if (!(await persist(() => deadLetters.bury(pool, delivery, { attempts: 1, reason })))) return 'give back';
+    metrics.deadLettered.inc();
+    log.error({ reason: fault }, 'Received a message that is no event of ours; dead-lettered');
+    return 'settled';
+  }
+
+  async function handle(delivery: Delivery): Promise<Verdict> {
+    const { properties, headers } = delivery;
+    const message = read(delivery);
+    if ('fault' in message) {
+      const trace = context.createContext(textOf(headers['trace_id'], properties['correlationId']), textOf(headers['traceparent']));
+      return context.run(trace, () => giveUp(delivery, message.fault));
+    }
+    const one = given(message.event, delivery);
+    return inOrder(one.subject, async () => {
+      if (stopping.aborted || !delivery.isHeld()) return 'give back';
+      return (await within(one, () => persist(() => settle(one, 'delivery')))) ? 'settled' : 'give back';
+    });
+  }
+
+  async function bury(delivery: Delivery): Promise<Verdict> {
+    const message = read(delivery);
+    const { [attemptsHeader]: counted, [reasonHeader]: ours, 'x-first-death-reason': theirs } = delivery.headers;
+    const attempts = Number.isSafeInteger(counted) ? Number(counted) : 0;
+    const about = { attempts, reason: textOf(ours) ?? `given up by RabbitMQ (${textOf(theirs) ?? 'no reason given'})` };
+    let isKept = true;
+    const isSettled = await persist(() =>
+      pool.inTransaction(async (tx) => {
+        const one = 'fault' in message ? undefined : given(message.event, delivery);
+        if (one !== undefined) {
+          await inbox.lockSubject(tx, one.subject);
+          const { handled, dead } = await inbox.readState(tx, one);
+          isKept = !handled && !dead;
+        }
+        if (isKept) await deadLetters.bury(tx, delivery, { ...one, ...about });
+      }),
+    );
+    if (!isSettled) return 'give back';
+    if (isKept) {
+      metrics.deadLettered.inc();
+      log.error({ reason: about.reason }, 'RabbitMQ gave up a message; dead-lettered');
+    }
+    return 'settled';
+  }
+
+  async function retry({ eventId, subject, delivery }: retries.Due): Promise<void> {
+    const message = read(delivery);
+    if (!('fault' in message)) {
+      const one = given(message.event, delivery);
+      await within(one, () => persist(() => settle(one, 'retry')));
+      return;
+    }
+    // By the rules of an older version of the service it was an event.
+    if ((await giveUp(delivery, message.fault)) === 'give back') return;
+    await persist(() =>
+      pool.inTransaction(async (tx) => {
+        await inbox.lockSubject(tx, subject);
+        await retries.leave(tx, eventId, subject);
+      }),
+    );
+  }
+
+  return {
+    handle,
+    bury,
+    async retryOnce(limit) {
+      const due = await retries.readDue(pool, limit);
+      await Promise.all(due.map((one) => inOrder(one.subject, () => retry(one))));
+      return due.length;
+    },
+    async reconcileOnce(limit, graceMs) {
+      const { looked, unsettled, advance } = await findUnsettled(pool, limit, graceMs);
+      const taken = unsettled.map(fromLog).filter((one): one is Given => one !== undefined);
+      const settled = await Promise.all(
+        taken.map((one) => inOrder(one.subject, () => within(one, () => persist(() => settle(one, 'log'))))),
+      );
+      if (settled.every(Boolean)) await advance();
+      return looked;
+    },
+  };
 }

@@ -1,121 +1,117 @@
-// Events that the consumer gave up on: to look at, to send once more, to throw away. One face for the two places where they
-// are, RabbitMQ's dead-letter queue and the table of the in-process broker.
-import type { Channel, SyncMessage } from 'rabbitmq-client';
-import type { Pool } from '../db/client.ts';
-import { withChannel } from './channel.ts';
-import { attemptsHeader, deadLetterQueue, definedOnly, queue, reasonHeader } from './topology.ts';
+// What the consumer gave up, and what RabbitMQ gave up: rows with the message as it came. To find, to send to the consumer once more, to
+// erase.
+import type { Db, Pool } from '../db/client.ts';
+import { type Delivery, textOf, toJson } from './delivery.ts';
+import * as inbox from './inbox.ts';
+import * as retries from './retries.ts';
 
 export type DeadLetter = {
-  /** The event_id, or the message id of what was no event. */
+  /** What the sender called the message, or its number here where it has no name. */
   readonly id: string;
-  readonly type: string;
-  readonly traceId: string;
+  readonly type: string | null;
+  readonly traceId: string | null;
+  readonly subject: string | null;
+  readonly version: string | null;
   readonly attempts: number;
   readonly reason: string;
-  readonly body: unknown;
+  readonly deadAt: string;
 };
 
-export type DeadLetters = {
-  list(): Promise<DeadLetter[]>;
-  /** Hands them to the consumer again, with all attempts before them. @returns how many of the ids were found */
-  redrive(ids: ReadonlySet<string>): Promise<number>;
-  /** @returns how many were thrown away */
-  purge(): Promise<number>;
-};
+/** The message itself. */
+export type DeadMessage = DeadLetter & Omit<Delivery, 'isHeld'>;
 
-export function deadLettersInTable(pool: Pool): DeadLetters {
-  return {
-    async list() {
-      const rows = await pool.query<Omit<DeadLetter, 'traceId'> & { trace_id: string }>(
-        'select event_id as id, event_type as type, trace_id, attempts, reason, body from dead_letter order by dead_at',
-      );
-      return rows.map(({ trace_id: traceId, ...letter }) => ({ ...letter, traceId }));
-    },
-    async redrive(ids) {
-      // As an event that came back and is due: the relay publishes it before any later one of its subject.
-      const rows = await pool.query(
-        `with gone as (
-           delete from dead_letter where event_id::text = any($1) and exists (
-             select from event where event.position = dead_letter.position and event.logged_at = dead_letter.logged_at
-           ) returning position, logged_at, subject
-         )
-         insert into event_retry (position, logged_at, subject, attempts, retry_at)
-         select position, logged_at, subject, 0, now() from gone
-         returning position`,
-        [[...ids]],
-      );
-      return rows.length;
-    },
-    purge: async () => (await pool.query('delete from dead_letter returning event_id')).length,
-  };
+const columnsSql = `coalesce(message_id, id::text) as id, event_type as type, trace_id as "traceId", subject, version, attempts, reason,
+  to_char(dead_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as "deadAt"`;
+/** Of `$1`, names as `list` shows them; all where it is null. */
+const namedSql = '($1::text[] is null or message_id = any($1) or id::text = any($1))';
+
+type About = Partial<inbox.Subjected> & { readonly attempts: number; readonly reason: string };
+
+/** Keeps a delivery that nothing will be done about, in the transaction that decides so. */
+export async function bury(
+  db: Db,
+  { body, properties, headers }: Delivery,
+  { event, subject, version, attempts, reason }: About,
+): Promise<void> {
+  await db.query(
+    `insert into dead_letter (message_id, event_id, event_type, trace_id, subject, version, attempts, reason, body, properties, headers)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    [
+      textOf(properties['messageId'], event?.event_id)?.replaceAll('\0', '') ?? null,
+      event?.event_id ?? null,
+      event?.event_type ?? textOf(properties['type'])?.replaceAll('\0', '') ?? null,
+      event?.trace_id ?? textOf(headers['trace_id'], properties['correlationId'])?.replaceAll('\0', '') ?? null,
+      subject ?? null,
+      version ?? null,
+      attempts,
+      reason.replaceAll('\0', ''),
+      body,
+      toJson(properties),
+      toJson(headers),
+    ],
+  );
 }
 
-export function deadLettersInRabbit(url: string): DeadLetters {
-  /** Takes every letter that is there now, and gives back those that `settle` leaves. */
-  async function each(settle: (letter: DeadLetter, message: SyncMessage, channel: Channel) => Promise<'gone' | 'stays'>): Promise<void> {
-    await withChannel(url, async (channel) => {
-      // Only those of now: one that is sent to the consumer again may be back before the last one is looked at.
-      const { messageCount } = await channel.queueDeclare({ queue: deadLetterQueue, passive: true });
-      const staying: SyncMessage[] = [];
-      for (let looked = 0; looked < messageCount; looked += 1) {
-        const message = await channel.basicGet(deadLetterQueue);
-        if (message === undefined) break;
-        if ((await settle(letterOf(message), message, channel)) === 'gone') channel.basicAck({ deliveryTag: message.deliveryTag });
-        else staying.push(message);
-      }
-      for (const { deliveryTag } of staying) channel.basicNack({ deliveryTag, requeue: true });
-    });
+export function list(db: Db): Promise<DeadLetter[]> {
+  return db.query<DeadLetter>(`select ${columnsSql} from dead_letter order by dead_letter.id`);
+}
+
+export function find(db: Db, names: readonly string[]): Promise<DeadMessage[]> {
+  return db.query<DeadMessage>(
+    `select ${columnsSql}, body, properties, headers from dead_letter where ${namedSql} order by dead_letter.id`,
+    [names],
+  );
+}
+
+/** @param names all where it is undefined. @returns how many were erased */
+export async function erase(db: Db, names?: readonly string[]): Promise<number> {
+  return (await db.query(`delete from dead_letter where ${namedSql} returning id`, [names ?? null])).length;
+}
+
+/** How a letter is given to the consumer again: resolves to what was left out of it, rejects with the reason where it cannot be. */
+export type Send = (letter: Omit<Delivery, 'isHeld'>) => Promise<readonly string[]>;
+
+export type Redriven = { readonly id: string; readonly leftOut: readonly string[]; readonly failed?: string };
+
+/**
+ * Gives letters to the consumer again, with all attempts before them. One that cannot be sent stays, and the others go on.
+ * @param names all where it is undefined
+ * @param send left out: the letter waits in the database for the consumer, without a broker
+ */
+export async function redrive(pool: Pool, names: readonly string[] | undefined, send: Send | undefined): Promise<Redriven[]> {
+  // Those of now: what is given up again meanwhile has a number of its own.
+  const letters = await pool.query<{ number: string }>(`select id as number from dead_letter where ${namedSql} order by id`, [
+    names ?? null,
+  ]);
+  const redriven: Redriven[] = [];
+  for (const { number } of letters) {
+    const [letter] = await pool.query<DeadMessage & { event_id: string | null }>(
+      // Marked first: the consumer takes it only from then on.
+      `update dead_letter set redriven_at = now() where id = $1 returning ${columnsSql}, event_id, body, properties, headers`,
+      [number],
+    );
+    if (letter === undefined) continue;
+    try {
+      const leftOut = send === undefined ? await requeue(pool, letter) : await send(letter);
+      await pool.query('delete from dead_letter where id = $1', [number]);
+      redriven.push({ id: letter.id, leftOut });
+    } catch (error) {
+      await pool.query('update dead_letter set redriven_at = null where id = $1', [number]);
+      redriven.push({ id: letter.id, leftOut: [], failed: (error as Error).message });
+    }
   }
-
-  return {
-    async list() {
-      const letters: DeadLetter[] = [];
-      await each(async (letter) => {
-        letters.push(letter);
-        return 'stays';
-      });
-      return letters;
-    },
-    async redrive(ids) {
-      let count = 0;
-      await each(async ({ id }, message, channel) => {
-        if (!ids.has(id)) return 'stays';
-        const { messageId, type, timestamp, correlationId, appId, contentType, headers, body } = message;
-        const { [attemptsHeader]: _attempts, [reasonHeader]: _reason, ...kept } = headers ?? {};
-        // Confirmed before it leaves here: a crash in between gives two, never none.
-        await channel.basicPublish(
-          {
-            routingKey: queue,
-            durable: true,
-            ...definedOnly({ messageId, type, timestamp, correlationId, appId, contentType }),
-            headers: kept,
-          },
-          body,
-        );
-        count += 1;
-        return 'gone';
-      });
-      return count;
-    },
-    async purge() {
-      let count = 0;
-      await each(async () => {
-        count += 1;
-        return 'gone';
-      });
-      return count;
-    },
-  };
+  return redriven;
 }
 
-function letterOf({ messageId, type, correlationId, headers, body }: SyncMessage): DeadLetter {
-  return {
-    id: messageId ?? '',
-    type: type ?? '',
-    traceId: String(headers?.['trace_id'] ?? correlationId ?? ''),
-    attempts: Number(headers?.[attemptsHeader] ?? 0),
-    // What the broker itself gave up carries no reason of ours.
-    reason: String(headers?.[reasonHeader] ?? `given up by RabbitMQ (${headers?.['x-first-death-reason'] ?? 'unknown'})`),
-    body: Buffer.isBuffer(body) ? body.toString() : body,
-  };
+async function requeue(pool: Pool, letter: DeadMessage & { readonly event_id: string | null }): Promise<string[]> {
+  const { event_id, type, traceId, subject, version, body, properties, headers } = letter;
+  if (event_id === null || type === null || traceId === null || subject === null || version === null)
+    throw new Error('it is no event of ours');
+  const event = { event_id, event_type: type, trace_id: traceId };
+  await pool.inTransaction(async (tx) => {
+    await inbox.lockSubject(tx, subject);
+    await retries.park(tx, { event, subject, version: Number(version) }, { body, properties, headers, isHeld: () => true });
+    await retries.promote(tx, subject);
+  });
+  return [];
 }

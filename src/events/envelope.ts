@@ -32,3 +32,31 @@ export type EventDefinition = {
   readonly summary: string;
   readonly example: object;
 };
+
+/** AMQP properties and headers of an event, as every consumer of RabbitMQ sees them. */
+export function messageOf(
+  { event, subject, traceparent }: { readonly event: Event; readonly subject: string; readonly traceparent: string },
+  appName: string,
+) {
+  return {
+    properties: {
+      messageId: event.event_id,
+      type: event.event_type,
+      timestamp: Math.floor(Date.parse(event.occurred_at) / 1000),
+      correlationId: event.trace_id,
+      appId: appName,
+      contentType: 'application/json',
+    },
+    headers: {
+      trace_id: event.trace_id,
+      traceparent,
+      // CloudEvents 1.0, AMQP protocol binding, binary mode; the underscore is the prefix for AMQP 0-9-1.
+      cloudEvents_specversion: '1.0',
+      cloudEvents_id: event.event_id,
+      cloudEvents_source: `/${appName}`,
+      cloudEvents_type: event.event_type,
+      cloudEvents_subject: subject,
+      cloudEvents_time: event.occurred_at,
+    },
+  };
+}

@@ -95,6 +95,23 @@ export async function readAfter(
   return rows.map(toLogged);
 }
 
+/** The latest events of a subject, the last ahead: before a position and from a time on, where they are given. */
+export async function readSubject(
+  db: Db,
+  subject: string,
+  { before, since, limit }: { readonly before?: string | undefined; readonly since?: string | undefined; readonly limit: number },
+): Promise<LoggedEvent[]> {
+  const values: unknown[] = [subject, limit];
+  const conditions = ['subject = $1'];
+  if (before !== undefined) conditions.push(`position < $${values.push(before)}`);
+  if (since !== undefined) conditions.push(`logged_at >= $${values.push(since)}`);
+  const rows = await db.query<EventRow>(
+    `select ${columnsSql} from event where ${conditions.join(' and ')} order by position desc limit $2`,
+    values,
+  );
+  return rows.map(toLogged);
+}
+
 export type Bounds = { readonly end: Cursor; readonly expiredPosition: string };
 
 /** Where the log ends, and up to where it has expired. */

@@ -1,15 +1,16 @@
 // RabbitMQ: the publisher on one connection, the subscription on another, so that a publisher that is blocked by an alarm
 // never stops acknowledgements. Both reconnect by themselves; topology is declared anew on each connection.
-import { randomUUID } from 'node:crypto';
-import { type AsyncMessage, type Connection, ConsumerStatus } from 'rabbitmq-client';
+import type { Connection } from 'rabbitmq-client';
 import type { Logger } from '../telemetry/logger.ts';
 import { createOutages, type Outages } from '../telemetry/outages.ts';
-import type { Broker, Delivery, Publisher, Verdict } from './broker.ts';
+import type { Broker, Publisher, Subscriber } from './broker.ts';
 import { closeConnection } from './channel.ts';
 import { openConnection } from './connection.ts';
+import { messageOf } from './envelope.ts';
 import type { LoggedEvent } from './log.ts';
 import { createSender } from './sender.ts';
-import { attemptsHeader, deadLetterQueue, definedOnly, exchange, queue, reasonHeader, retryQueue } from './topology.ts';
+import { startSubscription } from './subscription.ts';
+import { deadLetterQueue, exchange, queue } from './topology.ts';
 
 export type RabbitSettings = {
   readonly url: string;
@@ -19,8 +20,6 @@ export type RabbitSettings = {
   readonly prefetch: number;
   /** Whether this process reads the service's own queue. */
   readonly consumes: boolean;
-  /** Every delay that the consumer may ask for, since each has a queue of its own. */
-  readonly retryDelaysMs: readonly number[];
 };
 
 /**
@@ -38,7 +37,7 @@ const safeDeadLettering = {
 } as const;
 
 const exchangeDeclaration = { exchange, type: 'topic', durable: true };
-// Looking at a dead letter is a delivery too; RabbitMQ 4 would drop it after its default of twenty.
+// What RabbitMQ itself gave up, on its way to the table of dead letters. RabbitMQ 4 would drop it after its default of twenty deliveries.
 const deadLetterDeclaration = { queue: deadLetterQueue, durable: true, arguments: { ...quorum, 'x-delivery-limit': 1_000_000_000 } };
 const queueDeclaration = {
   queue,
@@ -55,15 +54,10 @@ const queueDeclaration = {
 
 const binding = { exchange, queue, routingKey: 'user.*' };
 
-function retryDeclaration(delayMs: number) {
-  const args = { ...quorum, ...safeDeadLettering, 'x-dead-letter-routing-key': queue, 'x-message-ttl': delayMs };
-  return { queue: retryQueue(delayMs), durable: true, arguments: args };
-}
-
 export function createRabbitBroker(settings: RabbitSettings, log: Logger): Broker {
   return {
     startPublisher: () => startPublisher(settings, log),
-    startSubscription: (handle) => startSubscription(settings, handle, log),
+    startSubscription: (subscriber) => subscribe(settings, subscriber, log),
   };
 }
 
@@ -112,119 +106,25 @@ function startPublisher(settings: RabbitSettings, log: Logger): Publisher {
   };
 }
 
-/** Properties and headers of an event on the wire. */
-export function envelopeOf({ event, subject, traceparent }: LoggedEvent, appName: string) {
-  return {
-    exchange,
-    routingKey: event.event_type,
-    messageId: event.event_id,
-    type: event.event_type,
-    timestamp: Math.floor(Date.parse(event.occurred_at) / 1000),
-    correlationId: event.trace_id,
-    appId: appName,
-    contentType: 'application/json',
-    headers: {
-      trace_id: event.trace_id,
-      traceparent,
-      // CloudEvents 1.0, AMQP protocol binding, binary mode; the underscore is the prefix for AMQP 0-9-1.
-      cloudEvents_specversion: '1.0',
-      cloudEvents_id: event.event_id,
-      cloudEvents_source: `/${appName}`,
-      cloudEvents_type: event.event_type,
-      cloudEvents_subject: subject,
-      cloudEvents_time: event.occurred_at,
-    },
-  };
+/** An event on the wire. */
+export function envelopeOf(logged: LoggedEvent, appName: string) {
+  const { properties, headers } = messageOf(logged, appName);
+  return { exchange, routingKey: logged.event.event_type, ...properties, headers };
 }
 
-function startSubscription(settings: RabbitSettings, handle: (delivery: Delivery) => Promise<Verdict>, log: Logger): AsyncDisposable {
+function subscribe(settings: RabbitSettings, { handle, bury }: Subscriber, log: Logger): AsyncDisposable {
   const { connection, outages } = connect(settings, 'consumer', log);
-  const sender = createSender(
-    connection,
-    async (channel) => {
-      for (const declaration of [deadLetterDeclaration, ...settings.retryDelaysMs.map(retryDeclaration)]) {
-        await channel.queueDeclare(declaration);
-      }
+  return startSubscription(connection, {
+    prefetch: settings.prefetch,
+    queues: { [queue]: handle, [deadLetterQueue]: bury },
+    async declare(channel) {
+      await channel.exchangeDeclare(exchangeDeclaration);
+      await channel.queueDeclare(deadLetterDeclaration);
+      await channel.queueDeclare(queueDeclaration);
+      await channel.queueBind(binding);
     },
-    settings.confirmTimeoutMs,
-  );
-  const words = {
-    lost: 'Events that failed cannot be put off; they are taken again at once',
-    back: 'Events that failed are put off again',
-  };
-  const copies = createOutages(log, 'consumer', words, 'back');
-  // The last delivery of each subject that is under way: the next one of that subject comes after it.
-  const tails = new Map<string, Promise<unknown>>();
-
-  async function inOrder<Result>(subject: string | undefined, work: () => Promise<Result>): Promise<Result> {
-    if (subject === undefined) return work();
-    const tail = (tails.get(subject) ?? Promise.resolve()).then(work, work);
-    tails.set(subject, tail);
-    try {
-      return await tail;
-    } finally {
-      if (tails.get(subject) === tail) tails.delete(subject);
-    }
-  }
-
-  async function settle(message: AsyncMessage): Promise<ConsumerStatus> {
-    const delivery = deliveryOf(message);
-    const verdict = await handle(delivery);
-    if (verdict === 'done') return ConsumerStatus.ACK;
-    if (verdict === 'give back') return ConsumerStatus.REQUEUE;
-    // The copy is confirmed before the original is acknowledged: a crash in between gives two, never none.
-    const target = 'dead' in verdict ? deadLetterQueue : retryQueue(verdict.retryInMs);
-    const copy = copyFor(target, message, delivery.attempts + 1, 'dead' in verdict ? verdict.dead : undefined);
-    const sent = await sender.send(copy, message.body).catch((error: unknown) => ({ returned: describe(error) }));
-    if (sent === 'routed') {
-      copies.back();
-      return ConsumerStatus.ACK;
-    }
-    copies.lost(sent.returned);
-    return ConsumerStatus.REQUEUE;
-  }
-
-  const subscription = connection.createConsumer(
-    {
-      queue,
-      queueOptions: queueDeclaration,
-      exchanges: [exchangeDeclaration],
-      queueBindings: [binding],
-      qos: { prefetchCount: settings.prefetch },
-      requeue: true,
-    },
-    (message) => inOrder(deliveryOf(message).subject, () => settle(message)),
-  );
-  // Also for a queue that was deleted.
-  subscription.on('error', (error) => outages.lost(describe(error)));
-  subscription.on('ready', outages.back);
-
-  return {
-    [Symbol.asyncDispose]: () =>
-      closeConnection(connection, async () => {
-        await subscription.close();
-        await sender.close();
-      }),
-  };
-}
-
-function deliveryOf({ body, headers, correlationId }: AsyncMessage): Delivery {
-  const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
-  return {
-    body,
-    subject: text(headers?.['cloudEvents_subject']),
-    traceId: text(headers?.['trace_id']) ?? correlationId,
-    traceparent: text(headers?.['traceparent']),
-    attempts: Number(headers?.[attemptsHeader] ?? 0),
-  };
-}
-
-function copyFor(target: string, message: AsyncMessage, attempts: number, reason: string | undefined) {
-  const { messageId, type, timestamp, correlationId, appId, contentType, headers } = message;
-  return {
-    routingKey: target,
-    messageId: messageId ?? randomUUID(),
-    ...definedOnly({ type, timestamp, correlationId, appId, contentType }),
-    headers: { ...headers, [attemptsHeader]: attempts, ...(reason !== undefined && { [reasonHeader]: reason }) },
-  };
+    onReady: outages.back,
+    // Also for a queue that was deleted.
+    onLost: (error) => outages.lost(describe(error)),
+  });
 }

@@ -5,8 +5,8 @@ import type { Channel, Connection, Envelope } from 'rabbitmq-client';
 type Sent = 'routed' | { readonly returned: string };
 
 export type Sender = {
-  /** Resolves on the broker's confirm; `envelope.messageId` tells which message came back. */
-  send(envelope: Envelope & { messageId: string }, body: unknown): Promise<Sent>;
+  /** Resolves on the broker's confirm. `messageId` tells which message came back: without it, send one at a time. */
+  send(envelope: Envelope, body: Buffer): Promise<Sent>;
   close(): Promise<void>;
 };
 
@@ -22,7 +22,7 @@ export function createSender(connection: Connection, declare: (channel: Channel)
       fresh.on('error', () => {});
       fresh.on('close', () => forget(opening));
       fresh.on('basic.return', ({ messageId, replyText }) => {
-        if (messageId !== undefined) returned.set(messageId, replyText);
+        returned.set(messageId ?? '', replyText);
       });
       await fresh.confirmSelect();
       await declare(fresh);
@@ -65,8 +65,9 @@ export function createSender(connection: Connection, declare: (channel: Channel)
       }
       // The client resolves the confirm before it emits the return that came ahead of it.
       await nextTurn();
-      const reason = returned.get(envelope.messageId);
-      returned.delete(envelope.messageId);
+      const id = envelope.messageId ?? '';
+      const reason = returned.get(id);
+      returned.delete(id);
       return reason === undefined ? 'routed' : { returned: reason };
     },
     async close() {

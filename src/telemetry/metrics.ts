@@ -59,7 +59,14 @@ export function createMetrics(build: { name: string; version: string }) {
     ),
     handled: counter('rollcall_events_handled_total', 'Events whose effect the consumer committed.'),
     duplicate: counter('rollcall_events_duplicate_total', 'Deliveries of an event that had been handled before.'),
-    stale: counter('rollcall_events_stale_total', 'Events that came after a later version of their subject, and were dropped.'),
+    caughtUp: counter(
+      'rollcall_events_caught_up_total',
+      'Of the handled events, those that the consumer took from the log, since a later one of their subject was delivered first.',
+    ),
+    stale: counter(
+      'rollcall_events_stale_total',
+      'Events that came after a later version of their subject whose effect contains theirs, and were dropped.',
+    ),
     retried: counter('rollcall_events_retried_total', 'Deliveries that failed and were put off.'),
     deadLettered: counter('rollcall_events_dead_lettered_total', 'Events that the consumer gave up on.'),
 

@@ -1,5 +1,5 @@
 // What this service itself does about its events: it takes note of them.
-import type { Reaction } from '../events/consumer.ts';
+import type { Reaction } from '../events/settlement.ts';
 import { types } from './events.ts';
 
 const takeNote: Reaction = {

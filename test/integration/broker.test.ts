@@ -1,8 +1,9 @@
 // What both brokers promise: every committed event is handled once, in order for each user, or ends where it can be found.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import type { Tx } from '../../src/db/client.ts';
 import type { Event } from '../../src/events/envelope.ts';
-import { brokerKinds, startCarrier, versionOf } from '../support/events.ts';
+import { brokerKinds, retryDelaysMs, startCarrier, versionOf } from '../support/events.ts';
 
 for (const kind of brokerKinds) {
   suite(`events by ${kind}`, { concurrency: true }, () => {
@@ -129,20 +130,83 @@ for (const kind of brokerKinds) {
       assert.ok(!carrier.lines.some(({ event }) => event.endsWith('user_id=1')));
     });
 
-    test('an event that comes after a later one of its user is told and dropped', async () => {
+    for (const laterContainsEarlier of [false, true]) {
+      const end = laterContainsEarlier ? 'dropped and counted, if that one contains its effect' : 'dead-lettered';
+      test(`an event that comes after a later one of its user was handled is ${end}`, async () => {
+        await using carrier = await startCarrier(kind);
+        const seen: number[] = [];
+        const effect = async (_tx: Tx, event: Event) => void seen.push(versionOf(event));
+        carrier.consume(effect, { laterContainsEarlier });
+        await carrier.append(1, 2);
+        await carrier.relay();
+        await carrier.line(() => seen.length === 1, 'the later event');
+        const id = await carrier.append(1, 1);
+        await carrier.relay();
+        const words = laterContainsEarlier ? 'Dropped event user.updated' : 'Event user.updated came after a later version; dead-lettered';
+        const line = await carrier.line(({ event }) => event.startsWith(words));
+        assert.deepEqual([line['user_id'], line['version'], line['event_id']], [1, 1, id]);
+        assert.deepEqual(seen, [2]);
+        const letters = await carrier.database.query('select event_id, reason, attempts, subject, version from dead_letter');
+        const letter = { event_id: id, reason: 'version 2 was handled before it', attempts: 1, subject: '1', version: '1' };
+        assert.deepEqual(letters, laterContainsEarlier ? [] : [letter]);
+        assert.equal((await carrier.metrics.stale.get()).values[0]?.value, laterContainsEarlier ? 1 : 0);
+      });
+    }
+
+    test('while an event waits for its next attempt, later ones of its user wait behind it, and those of others do not', async () => {
+      await using carrier = await startCarrier(kind);
+      const seen: string[] = [];
+      let failures = 2;
+      carrier.consume(async (_tx, event) => {
+        if (event.data['user_id'] === 1 && versionOf(event) === 2 && failures-- > 0) throw new Error('not yet');
+        seen.push(`${event.data['user_id']}.${versionOf(event)}`);
+      });
+      for (let version = 1; version <= 10; version += 1) for (const user of [1, 2]) await carrier.append(user, version);
+      await carrier.relay();
+      await carrier.line(() => seen.length === 20, 'all events');
+      for (const user of [1, 2]) {
+        const own = seen.filter((one) => one.startsWith(`${user}.`));
+        assert.deepEqual(
+          own,
+          Array.from({ length: 10 }, (_, n) => `${user}.${n + 1}`),
+        );
+      }
+      assert.equal((await carrier.database.query('select from delivery_retry')).length, 0);
+    });
+
+    test('when an event is given up, those behind it are handled in order', async () => {
       await using carrier = await startCarrier(kind);
       const seen: number[] = [];
       carrier.consume(async (_tx, event) => {
+        if (versionOf(event) === 2) throw new Error('never');
         seen.push(versionOf(event));
       });
-      await carrier.append(1, 2);
-      await carrier.append(1, 1);
-      await carrier.append(2, 1);
+      for (let version = 1; version <= 6; version += 1) await carrier.append(1, version);
       await carrier.relay();
-      const line = await carrier.line(({ event }) => event.startsWith('Dropped event user.updated'));
-      assert.deepEqual([line['user_id'], line['version']], [1, 1]);
-      await carrier.line(() => seen.length === 2, 'the others');
-      assert.deepEqual(seen.toSorted(), [1, 2]);
+      await carrier.line(() => seen.length === 5, 'the others');
+      assert.deepEqual(seen, [1, 3, 4, 5, 6]);
+      const letters = await carrier.database.query('select version, attempts, reason from dead_letter');
+      assert.deepEqual(letters, [{ version: '2', attempts: retryDelaysMs.length + 1, reason: 'never' }]);
+    });
+
+    test('an effect that is refused at the commit is a failed attempt like any other', async () => {
+      await using carrier = await startCarrier(kind);
+      await carrier.database.query('create table effect (version bigint)');
+      await carrier.database.query(
+        `create function refuse() returns trigger language plpgsql as 'begin raise exception ''not this one''; end'`,
+      );
+      await carrier.database.query(`create constraint trigger refuse after insert on effect deferrable initially deferred
+        for each row when (new.version = 1) execute function refuse()`);
+      carrier.consume(async (tx, event) => {
+        await tx.query('insert into effect (version) values ($1)', [versionOf(event)]);
+      });
+      await carrier.append(1, 1);
+      await carrier.append(1, 2);
+      await carrier.relay();
+      const line = await carrier.line(({ event }) => event === 'Gave up event user.updated; dead-lettered');
+      assert.equal(line['attempts'], retryDelaysMs.length + 1);
+      await carrier.line(({ event }) => event === 'Received event user.updated with user_id=1');
+      assert.deepEqual(await carrier.database.query('select version from effect'), [{ version: '2' }]);
     });
 
     test('what was put off behind one event leaves with it, in one batch and in order', async () => {

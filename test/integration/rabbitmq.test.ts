@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { type AsyncMessage, Connection } from 'rabbitmq-client';
-import { type Carrier, retryDelaysMs, startCarrier } from '../support/events.ts';
 import { createVhost, startBrokerProxy } from '../support/rabbitmq.ts';
 import { startService } from '../support/service.ts';
 
@@ -39,20 +38,6 @@ async function listen(url: string, routingKey = 'user.*') {
       await connection.close();
     },
   };
-}
-
-async function deadLetters(carrier: Carrier, wanted: number) {
-  const connection = new Connection(carrier.rabbitUrl ?? '');
-  try {
-    const letters = [];
-    while (letters.length < wanted) {
-      const letter = await connection.basicGet({ queue: 'rollcall.user_events.dlq', noAck: true });
-      if (letter !== undefined) letters.push(letter);
-    }
-    return letters;
-  } finally {
-    await connection.close();
-  }
 }
 
 suite('users and RabbitMQ', { concurrency: true }, () => {
@@ -256,49 +241,5 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
     assert.equal((await relay.call('GET', '/users/')).status, 404);
     assert.equal((await relay.call('GET', '/health')).status, 200);
     assert.equal((await consumer.call('GET', '/ready')).json.broker, 'not used here');
-  });
-});
-
-suite('the consumer and RabbitMQ', { concurrency: true }, () => {
-  test('a message that is no event of ours goes to the dead letters at once, with the reason', async () => {
-    await using carrier = await startCarrier('RabbitMQ');
-    carrier.consume(async () => {});
-    await carrier.line(({ event, component }) => event === 'RabbitMQ connected' && component === 'consumer');
-    const connection = new Connection(carrier.rabbitUrl ?? '');
-    const publisher = connection.createPublisher({ confirm: true });
-    const to = { exchange: 'user_events', routingKey: 'user.created' };
-    const poison: [envelope: object, body: unknown][] = [
-      [{ contentType: 'application/json' }, Buffer.from('{not json')],
-      [{ contentType: 'application/json' }, Buffer.from('[1]')],
-      [{ contentType: 'application/json', correlationId: 'poisoned' }, Buffer.from('{"event_type":"user.exploded"}')],
-      [{ contentType: 'text/plain' }, 'hello'],
-      [{}, Buffer.alloc(0)],
-    ];
-    for (const [envelope, body] of poison) await publisher.send({ ...to, ...envelope }, body);
-    const letters = await deadLetters(carrier, poison.length);
-    assert.ok(letters.every(({ headers }) => String(headers?.['rollcall_reason']).startsWith('breaks the schema: ')));
-    assert.ok(letters.some(({ correlationId }) => correlationId === 'poisoned'));
-    await publisher.close();
-    await connection.close();
-  });
-
-  test('an event that failed for good keeps body, id, trace id and reason', async () => {
-    await using carrier = await startCarrier('RabbitMQ');
-    carrier.consume(async () => {
-      throw new Error('the ledger is closed');
-    });
-    const id = await carrier.append(1, 1, { traceId: 'doomed' });
-    await carrier.relay();
-    const [letter] = await deadLetters(carrier, 1);
-    assert.deepEqual(
-      [
-        letter?.messageId,
-        letter?.correlationId,
-        letter?.body.event_id,
-        letter?.headers?.['rollcall_reason'],
-        letter?.headers?.['rollcall_attempts'],
-      ],
-      [id, 'doomed', id, 'the ledger is closed', retryDelaysMs.length + 1],
-    );
   });
 });

@@ -1,14 +1,16 @@
 // The parts that carry events, put together by hand: an outbox, a relay that is stepped, a consumer whose reaction the test
 // chooses.
-import { startPool } from '../../src/db/client.ts';
+import { type Pool, startPool } from '../../src/db/client.ts';
 import type { Broker } from '../../src/events/broker.ts';
-import { createConsumer, type Reaction } from '../../src/events/consumer.ts';
+import { createConsumer } from '../../src/events/consumer.ts';
 import type { Event } from '../../src/events/envelope.ts';
 import { createInProcessBroker } from '../../src/events/in-process.ts';
 import { measureBacklog } from '../../src/events/publishing.ts';
 import { createRabbitBroker } from '../../src/events/rabbitmq.ts';
 import { runOnce } from '../../src/events/relay.ts';
 import { createEventCheck } from '../../src/events/schemas.ts';
+import type { Reaction } from '../../src/events/settlement.ts';
+import { startLoop } from '../../src/runtime/loop.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { definitions } from '../../src/users/events.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
@@ -22,9 +24,10 @@ export type Carrier = AsyncDisposable &
   CapturedLog & {
     readonly database: TestDatabase;
     readonly metrics: Metrics;
+    readonly pool: Pool;
     readonly rabbitUrl: string | undefined;
-    /** Starts consuming; events that come before wait. */
-    consume(effect: NonNullable<Reaction['effect']>): void;
+    /** Starts a consumer; events that come before wait. On RabbitMQ there may be several. @returns its end, as on SIGTERM */
+    consume(effect: NonNullable<Reaction['effect']>, options?: { laterContainsEarlier?: boolean }): RunningConsumer;
     /** Appends an event for a user, as a change would have. @returns its id */
     append(userId: number, version: number, options?: { eventId?: string; traceId?: string }): Promise<string>;
     /** Runs the relay until everything is published; what was put off is due at once. */
@@ -33,6 +36,11 @@ export type Carrier = AsyncDisposable &
     step(): ReturnType<typeof runOnce>;
     backlog(): Promise<number>;
   };
+
+export type RunningConsumer = AsyncDisposable & {
+  /** One look at the log for what nobody delivered. */
+  reconcile(): Promise<number>;
+};
 
 export const retryDelaysMs = [10, 20];
 
@@ -44,10 +52,8 @@ export async function startCarrier(kind: BrokerKind): Promise<Carrier> {
   const metrics = createMetrics({ name: 'test', version: '0' });
   const pool = starting.use(startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 }, 8));
   const rabbitUrl = kind === 'RabbitMQ' ? starting.use(await createVhost(process.env['TEST_RABBITMQ_URL'] ?? '')).url : undefined;
-  const broker: Broker =
-    rabbitUrl === undefined
-      ? createInProcessBroker(pool)
-      : createRabbitBroker({ url: rabbitUrl, appName: 'test', confirmTimeoutMs: 5000, prefetch: 50, consumes: true, retryDelaysMs }, log);
+  const rabbit = { url: rabbitUrl ?? '', appName: 'test', confirmTimeoutMs: 5000, prefetch: 50, consumes: true };
+  const broker: Broker = rabbitUrl === undefined ? createInProcessBroker('test') : createRabbitBroker(rabbit, log);
   const faultOf = createEventCheck(definitions);
   const publisher = starting.use(broker.startPublisher());
   const consuming = starting.use(new AsyncDisposableStack());
@@ -60,15 +66,22 @@ export async function startCarrier(kind: BrokerKind): Promise<Carrier> {
     ...captured,
     database,
     metrics,
+    pool,
     rabbitUrl,
-    consume(effect) {
+    consume(effect, options = {}) {
       const about: Reaction['about'] = ({ data }) => ({ name: 'user_id', id: Number(data['user_id']), version: Number(data['version']) });
-      const reactions = Object.fromEntries(definitions.map(({ type }) => [type, { effect, about }]));
+      const reactions = Object.fromEntries(definitions.map(({ type }) => [type, { effect, about, ...options }]));
       const stopping = new AbortController();
-      consuming.use(
-        broker.startSubscription(createConsumer({ pool, reactions, faultOf, retryDelaysMs, metrics, log, stopping: stopping.signal })),
-      );
-      consuming.defer(() => stopping.abort());
+      const parts = { pool, reactions, faultOf, retryDelaysMs, appName: 'test', metrics, log, stopping: stopping.signal };
+      const consumer = createConsumer(parts);
+      const running = consuming.use(new AsyncDisposableStack());
+      running.use(broker.startSubscription(consumer));
+      running.use(startLoop(async () => ((await consumer.retryOnce(20)) > 0 ? 0 : 10)));
+      running.defer(() => stopping.abort());
+      return {
+        reconcile: () => consumer.reconcileOnce(1000, 0),
+        [Symbol.asyncDispose]: () => running.disposeAsync(),
+      };
     },
     async append(userId, version, { eventId = crypto.randomUUID(), traceId = `trace-${userId}-${version}` } = {}) {
       await database.query(

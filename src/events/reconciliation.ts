@@ -1,0 +1,48 @@
+// Holds the log against the inbox: an event that was published and never handled shows here, whatever became of the queue that had it.
+import type { Db } from '../db/client.ts';
+import { type LoggedEvent, readAfter } from './log.ts';
+import { timestampSql } from './outbox.ts';
+
+export type Unsettled = {
+  /** How many events of the log were looked at. */
+  readonly looked: number;
+  /** Those that were neither handled nor given up, and do not wait for anything, in order. */
+  readonly unsettled: readonly LoggedEvent[];
+  /** Notes that all of these are settled now. */
+  advance(): Promise<void>;
+};
+
+/** The next `limit` events that were published, if they were logged longer than `graceMs` ago. */
+export async function findUnsettled(db: Db, limit: number, graceMs: number): Promise<Unsettled> {
+  const [state] = await db.query<{ position: string; at: string; published: string; until: string }>(
+    `select reconciled_position as position, ${timestampSql('reconciled_at')} as at, published_position as published,
+       ${timestampSql(`(now() - $1 * interval '1 ms')`)} as until
+     from inbox_state, event_state where reconciled_position < published_position`,
+    [graceMs],
+  );
+  const none = { looked: 0, unsettled: [], advance: async () => {} };
+  if (state === undefined) return none;
+  const next = await readAfter(db, { position: state.position, loggedAt: state.at }, limit);
+  const events = next.filter(({ position, loggedAt }) => BigInt(position) <= BigInt(state.published) && loggedAt <= state.until);
+  const last = events.at(-1);
+  if (last === undefined) return none;
+  const rows = await db.query<{ event_id: string }>(
+    `select event_id from unnest($1::uuid[], $2::bigint[]) as given (event_id, position)
+     where not exists (select from inbox where inbox.event_id = given.event_id)
+       and not exists (select from delivery_retry where delivery_retry.event_id = given.event_id)
+       and not exists (select from dead_letter where dead_letter.event_id = given.event_id)
+       and not exists (select from event_retry where event_retry.position = given.position)`,
+    [events.map(({ event }) => event.event_id), events.map(({ position }) => position)],
+  );
+  const wanted = new Set(rows.map(({ event_id }) => event_id));
+  return {
+    looked: events.length,
+    unsettled: events.filter(({ event }) => wanted.has(event.event_id)),
+    async advance() {
+      await db.query('update inbox_state set reconciled_position = $1, reconciled_at = $2 where reconciled_position < $1', [
+        last.position,
+        last.loggedAt,
+      ]);
+    },
+  };
+}
