@@ -65,6 +65,17 @@ export const Settings = Type.Object({
     description: 'Address to listen on. Anything but loopback needs `AUTH=off`.',
   }),
   PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 8000, description: 'Port to listen on; 0 takes a free one.' }),
+  PUBLIC_URL: Type.Optional(
+    Formed('^https?://[^/?#@\\\\\\s]+$', 'be an origin such as https://users.example.com, without user, path and query', {
+      description:
+        'Where browsers and callers reach the service: its one public identity. Its host is answered to, and its pages may change something. Left out: `http://localhost:PORT`.',
+    }),
+  ),
+  ALLOWED_HOSTS: Type.Array(Type.String({ form: 'be a host such as users.internal or 10.0.0.7, perhaps with a port' }), {
+    default: [],
+    description:
+      'Further hosts that the service answers to, by comma: `users.internal,10.0.0.7:8000`. Names of loopback and that of `PUBLIC_URL` need no entry. Where `HOST` is not loopback, any host is answered to until this or `PUBLIC_URL` is set.',
+  }),
   AUTH: Type.Optional(
     Type.Enum(['off'], { description: 'There is no sign-in yet: `off` says that you know, and keep strangers away by other means.' }),
   ),
@@ -213,9 +224,16 @@ function read(name: string, text: string, schema: TSchema): unknown {
     return ({ true: true, '1': true, false: false, '0': false } as Record<string, boolean>)[text.toLowerCase()] ?? text;
   if (type === 'array') return text.split(',').map((item) => item.trim());
   if (name === 'LOG_LEVEL') return text.toLowerCase();
+  if (name === 'PUBLIC_URL') return asOrigin(text);
   // The LiteStar service's URLs name SQLAlchemy's driver.
   if (name.startsWith('DATABASE_')) return text.replace(/^postgres(ql)?\+asyncpg:/, 'postgresql:');
   return text;
+}
+
+// As a browser writes it; what is more than an origin stays, and is refused.
+function asOrigin(text: string): string {
+  const url = URL.parse(text);
+  return url !== null && url.href === `${url.origin}/` ? url.origin : text;
 }
 
 function rule(schema: TSchema): string {
@@ -232,6 +250,7 @@ function rule(schema: TSchema): string {
 function isItem(name: string, text: string): boolean {
   if (name === 'TRUST_PROXY') return isNetwork(text);
   if (name === 'CORS_ORIGINS') return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
+  if (name === 'ALLOWED_HOSTS') return /^(\[[\da-f:.]+\]|[\w-]+(\.[\w-]+)*\.?)(:\d{1,5})?$/i.test(text) && URL.canParse(`http://${text}`);
   return true;
 }
 

@@ -14,12 +14,13 @@ const lastLinesMs = 1000;
 
 const stderr = outputTo('stderr');
 
-function introduce({ url, database, broker }: System): void {
+function introduce({ url, publicUrl, database, broker }: System): void {
   stderr.write(`
   Rollcall runs on ${database}; ${broker}.
 
     API         ${url}/users/
     Swagger UI  ${url}/schema
+    PUBLIC_URL  ${publicUrl}
 
     curl -s ${url}/users/ -H 'content-type: application/json' -d '{"name":"John","surname":"Doe","password":"correct horse"}'
 
@@ -87,10 +88,10 @@ async function main(): Promise<void> {
   const stop = stopOnSignal(starting, log);
 
   const system = await starting;
-  const { url, database, broker } = system;
+  const { url, publicUrl, database, broker } = system;
   // For a person, not for a log collector.
   if (process.stderr.isTTY || config.DATABASE_URL === undefined) introduce(system);
-  log.info({ url, version: config.APP_VERSION, run: config.RUN, database, broker }, 'Service started');
+  log.info({ url, public_url: publicUrl, version: config.APP_VERSION, run: config.RUN, database, broker }, 'Service started');
   if (!isLoopback(config.HOST)) log.warn({ host: config.HOST }, 'AUTH=off: anyone who reaches this address may read and change every user');
 }
 

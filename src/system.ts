@@ -19,6 +19,7 @@ import { createEventCheck } from './events/schemas.ts';
 import { startTail } from './events/tail.ts';
 import { createDatabaseCheck } from './health/database.ts';
 import { addDrain } from './http/drain.ts';
+import { publicUrlOf } from './http/identity.ts';
 import { listen } from './http/listen.ts';
 import { backoffMs } from './runtime/backoff.ts';
 import { startLoop } from './runtime/loop.ts';
@@ -42,6 +43,7 @@ const retryDelaysMs = [1000, 5000, 30_000, 120_000];
 export type System = AsyncDisposable & {
   /** Where the API answers, such as http://127.0.0.1:8000. */
   readonly url: string;
+  readonly publicUrl: string;
   /** What the service runs on, in words for the operator. */
   readonly database: string;
   readonly broker: string;
@@ -158,6 +160,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const running = starting.move();
   return {
     url,
+    publicUrl: publicUrlOf(app, config),
     database: embedded === undefined ? 'PostgreSQL at DATABASE_URL' : `a private PostgreSQL server, its data in ${embedded.dataDir}`,
     broker: config.RABBITMQ_URL === undefined ? 'events delivered inside the process' : 'RabbitMQ at RABBITMQ_URL',
     [Symbol.asyncDispose]: () => running.disposeAsync(),

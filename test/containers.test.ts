@@ -95,6 +95,12 @@ suite('Dockerfile', () => {
   });
 });
 
+// As Compose does it where .env holds nothing but passwords.
+function expanded(text: string): string {
+  const inner = text.replaceAll(/\$\{\w+:\?[^}]*\}/g, 'x').replaceAll(/\$\{\w+:-([^${}]*)\}/g, '$1');
+  return inner === text ? text : expanded(inner);
+}
+
 suite('compose.yaml', () => {
   test('opens its ports to this machine alone', () => {
     const ports = services.flatMap(([, service]) => service.ports ?? []);
@@ -105,7 +111,7 @@ suite('compose.yaml', () => {
   test('writes no password out, and says where one has to come from', () => {
     const required = /^\$\{\w+:\?[^}]+\.env[^}]*\}/;
     const secrets = services.flatMap(([, { environment }]) =>
-      Object.entries(environment).flatMap(([name, value]) => (/PASS/.test(name) ? [value] : (value.match(/(?<=:\/\/\w+:).*/) ?? []))),
+      Object.entries(environment).flatMap(([name, value]) => (/PASS/.test(name) ? [value] : (value.match(/(?<=:\/\/\w+:)[^@]*@.*/) ?? []))),
     );
     assert.equal(secrets.length, 4);
     for (const secret of secrets) assert.match(secret, required);
@@ -114,13 +120,12 @@ suite('compose.yaml', () => {
   });
 
   test('gives the service settings that exist and that it accepts', () => {
-    const environment = Object.fromEntries(
-      Object.entries(api.environment).map(([name, value]) => [name, value.replaceAll(/\$\{(\w+):\?[^}]*\}/g, 'x')]),
-    );
+    const environment = Object.fromEntries(Object.entries(api.environment).map(([name, value]) => [name, expanded(value)]));
     for (const name of Object.keys(environment)) assert.ok(name in Settings.properties, name);
-    const { HOST, AUTH, PORT, DATABASE_URL, DATABASE_ADMIN_URL, RABBITMQ_URL } = readConfig(environment);
+    const { HOST, AUTH, PORT, PUBLIC_URL, DATABASE_URL, DATABASE_ADMIN_URL, RABBITMQ_URL } = readConfig(environment);
     assert.deepEqual([HOST, AUTH, DATABASE_ADMIN_URL], ['0.0.0.0', 'off', undefined]);
     assert.ok(api.ports?.[0]?.endsWith(`:${PORT}`));
+    assert.equal(PUBLIC_URL, `http://localhost:${expanded(api.ports?.[0] ?? '').split(':')[1]}`);
     for (const url of [DATABASE_URL, RABBITMQ_URL]) assert.ok(new URL(url ?? '').hostname in compose.services, url);
   });
 

@@ -1,6 +1,6 @@
 // Whether the service lives, is ready for requests, and how it does.
 import { Type } from 'typebox';
-import { answer, refusals } from '../http/responses.ts';
+import { answer, probeRefusals } from '../http/responses.ts';
 import type { App } from '../http/server.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { DatabaseState } from './database.ts';
@@ -26,7 +26,7 @@ const Ready = Type.Object(
   { additionalProperties: false },
 );
 const tags = ['health'];
-const config = { access: 'anyone' } as const;
+const config = { access: 'anyone', probe: true } as const;
 
 export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
   app.get(
@@ -37,7 +37,7 @@ export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
         tags,
         operationId: 'getHealth',
         summary: 'Is the process alive?',
-        response: { 200: answer('It is.', Health, { status: 'ok' }), ...refusals() },
+        response: { 200: answer('It is.', Health, { status: 'ok' }), ...probeRefusals() },
       },
     },
     async (_request, reply) => reply.send({ status: 'ok' }),
@@ -53,7 +53,7 @@ export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
         summary: 'May requests be sent here?',
         description: 'A broker that is away is reported, and does not make the service unready: events wait in the outbox.',
         response: {
-          ...refusals(),
+          ...probeRefusals(),
           200: answer('They may.', Ready, { status: 'ready', database: 'ok', broker: 'ok' }),
           503: answer('They may not.', Ready, { status: 'not ready', database: 'unreachable', broker: 'ok' }),
         },
@@ -77,7 +77,7 @@ export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
         summary: 'How does the service do?',
         description: 'In the text format of Prometheus. docs/operations.md lists every metric.',
         response: {
-          ...refusals(),
+          ...probeRefusals(),
           200: { description: 'The metrics.', content: { 'text/plain': { schema: Type.String() } } },
         },
       },

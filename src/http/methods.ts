@@ -1,7 +1,7 @@
 // For each path: OPTIONS tells its methods, and any other method is refused with the list of them (RFC 9110, sections 9.3.7
 // and 15.5.6). A path that does not exist is refused for that alone.
 import { METHODS } from 'node:http';
-import type { FastifyInstance, HTTPMethods } from 'fastify';
+import type { FastifyInstance, HTTPMethods, RouteOptions } from 'fastify';
 import { Problem } from '../problem.ts';
 import { nothingAt, pathOf } from './target.ts';
 
@@ -13,11 +13,11 @@ export function addMethods(app: FastifyInstance): () => void {
   // A body has no meaning to them, and so no type that could be wrong.
   for (const method of ['DELETE', 'OPTIONS']) app.addHttpMethod(method, { hasBody: false, overrideExisting: true });
 
-  const byPath = new Map<string, Set<string>>();
-  app.addHook('onRoute', ({ url, method }) => {
-    const methods = byPath.get(url) ?? new Set();
-    for (const name of [method].flat()) methods.add(name);
-    byPath.set(url, methods);
+  const byPath = new Map<string, { readonly methods: Set<string>; readonly config: RouteOptions['config'] }>();
+  app.addHook('onRoute', ({ url, method, config }) => {
+    const known = byPath.get(url) ?? { methods: new Set(), config };
+    for (const name of [method].flat()) known.methods.add(name);
+    byPath.set(url, known);
   });
 
   const listed = (methods: Iterable<string>) => [...new Set([...methods, 'OPTIONS'])].sort().join(', ');
@@ -31,11 +31,11 @@ export function addMethods(app: FastifyInstance): () => void {
   });
 
   return () => {
-    anywhere = listed([...byPath.values()].flatMap((methods) => [...methods]));
+    anywhere = listed([...byPath.values()].flatMap(({ methods }) => [...methods]));
     // A copy: the routes added here are seen by the hook too.
-    for (const [url, known] of [...byPath]) {
+    for (const [url, { methods: known, config }] of [...byPath]) {
       const allow = listed(known);
-      const hidden = { url, schema: { hide: true }, config: { access: 'anyone' } } as const;
+      const hidden = { url, schema: { hide: true }, config: { access: 'anyone', probe: config?.probe === true } } as const;
       app.route({ ...hidden, method: 'OPTIONS', handler: (_request, reply) => reply.header('allow', allow).code(204).send() });
       app.route({
         ...hidden,

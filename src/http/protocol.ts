@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { Problem } from '../problem.ts';
 import { bodyTooLarge } from './errors.ts';
-import { isReadable } from './target.ts';
+import { authorityOf, isReadable } from './target.ts';
 
 // RFC 9110, section 7.2: a name or an address, perhaps a port; empty where the target has no authority.
 const hostPattern = /^(\[[\da-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?$/i;
@@ -22,6 +22,7 @@ export function addProtocol(app: FastifyInstance): void {
     if (host !== undefined && (!hostPattern.test(host) || isRepeated(raw.rawHeaders, 'host'))) {
       throw new Problem('malformed_request', 'The Host header is not one host.');
     }
+    if (!hostPattern.test(authorityOf(originalUrl) ?? '')) throw new Problem('malformed_request', 'The target does not name one host.');
     // RFC 9110, section 10.1.1.
     if (expect !== undefined && expect.toLowerCase() !== '100-continue') {
       throw new Problem('expectation_failed', 'Only the expectation 100-continue is known here.');

@@ -41,7 +41,16 @@ export const bodyRefusals = ['malformed_body', 'body_too_large', 'unsupported_me
 
 /** The problems that a route may answer with, by status, those that every route may answer with included. */
 export function refusals(...codes: ProblemCode[]) {
-  const byStatus = Map.groupBy([...anywhere, ...codes], (code) => problems[code].status);
+  return described([...anywhere, 'misdirected_request', ...codes]);
+}
+
+/** Those of a route that is asked under any host. */
+export function probeRefusals() {
+  return described(anywhere);
+}
+
+function described(codes: readonly ProblemCode[]) {
+  const byStatus = Map.groupBy(codes, (code) => problems[code].status);
   return Object.fromEntries(
     [...byStatus].map(([status, sameStatus]) => {
       const description = sameStatus.map((code) => `\`${code}\`: ${problems[code].title}.`).join(' ');

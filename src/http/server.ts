@@ -10,6 +10,7 @@ import { addAccess } from './access.ts';
 import { addConnections } from './connections.ts';
 import { addErrors } from './errors.ts';
 import { addCors, addFixedHeaders } from './headers.ts';
+import { addHosts, addOrigins } from './identity.ts';
 import { addLeftover } from './leftover.ts';
 import { addMethods } from './methods.ts';
 import { addNegotiation } from './negotiation.ts';
@@ -29,6 +30,9 @@ type ServerSettings = {
   readonly HTTP_KEEP_ALIVE_TIMEOUT_MS: number;
   readonly HTTP_CONNECTIONS_MAX: number;
   readonly HTTP_CONNECTIONS_PER_ADDRESS_MAX?: number;
+  readonly HOST: string;
+  readonly PUBLIC_URL?: string;
+  readonly ALLOWED_HOSTS: readonly string[];
   readonly TRUST_PROXY: readonly string[];
   readonly CORS_ORIGINS: readonly string[];
   readonly RATE_LIMIT_PER_MINUTE: number;
@@ -82,6 +86,8 @@ export async function createServer({ settings, log, metrics }: ServerParts, addF
   addLeftover(app);
   await addRateLimit(app, settings.RATE_LIMIT_PER_MINUTE);
   addProtocol(app);
+  addHosts(app, settings);
+  addOrigins(app, settings);
   addAccess(app);
   const refuseOtherMethods = addMethods(app);
   addNegotiation(app);

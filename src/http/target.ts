@@ -22,6 +22,14 @@ export function isReadable(target: string): boolean {
   }
 }
 
+const absoluteForm = /^[a-z][a-z\d+.-]*:\/\/([^/?#]*)/i;
+
+/** What the absolute form names, without a user; undefined for the other forms. */
+export function authorityOf(target: string): string | undefined {
+  const [, authority] = absoluteForm.exec(target) ?? [];
+  return authority?.slice(authority.lastIndexOf('@') + 1);
+}
+
 /**
  * Takes scheme and authority from the absolute form, which a server has to accept and which may hold a password. A path that
  * cannot be decoded becomes one that can, so that its refusal passes through the same hooks as any other.
@@ -29,7 +37,7 @@ export function isReadable(target: string): boolean {
 export function normalizeTarget(target: string): string {
   let local = target;
   if (/^[a-z]/i.test(target)) {
-    local = target.replace(/^[^:]*:\/\/[^/?#]*/, '');
+    local = target.replace(absoluteForm, '');
     if (!local.startsWith('/')) local = `/${local}`;
   }
   return isReadable(local) ? local : local.replaceAll('%', '%25');

@@ -22,6 +22,7 @@ export function addTrace(app: FastifyInstance, log: Logger, metrics: Metrics): v
     const startedAt = performance.now();
     const { method, headers, routeOptions } = request;
     const path = pathOf(request.url);
+    const level = routeOptions.config.probe === true ? 'debug' : 'info';
     // Node joins repeated headers of these names with a comma, which neither pattern has.
     const trace = context.createContext(headers['x-request-id'] as string | undefined, headers.traceparent as string | undefined);
     request.trace = trace;
@@ -32,14 +33,14 @@ export function addTrace(app: FastifyInstance, log: Logger, metrics: Metrics): v
       const seconds = (performance.now() - startedAt) / 1000;
       const execution_time = `${seconds.toFixed(4)}s`;
       context.run(trace, () => {
-        if (!reply.raw.writableFinished) return log.info({ method, path, execution_time }, 'Request aborted');
+        if (!reply.raw.writableFinished) return log[level]({ method, path, execution_time }, 'Request aborted');
         const status = reply.statusCode;
         metrics.requests.observe({ method, route: routeOptions.url ?? 'none', status: `${Math.floor(status / 100)}xx` }, seconds);
-        log.info({ method, path, status, execution_time }, 'Request completed');
+        log[level]({ method, path, status, execution_time }, 'Request completed');
       });
     });
     context.run(trace, () => {
-      log.info({ method, path }, 'Request started');
+      log[level]({ method, path }, 'Request started');
       done();
     });
   });

@@ -11,8 +11,9 @@ export type Logger = PinoLogger;
 export const levels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 export type Level = (typeof levels)[number];
 
-// Any key that holds one of these words, at any depth. Settings that end in _URL hold passwords too.
-const secretKey = /password|passwd|secret|token|authorization|cookie|hash|_url$/i;
+// Any key that holds one of these words, at any depth. Settings that end in _URL hold passwords too,
+// but for the public one.
+const secretKey = /password|passwd|secret|token|authorization|cookie|hash|(?<!public)_url$/i;
 const depthMax = 8;
 /** Of a text, such as a path, which a caller may make as long as the headers of a request. */
 const textCharsMax = 512;

@@ -43,7 +43,7 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
           201: answer('The user was created.', aUser, exampleUser, {
             location: { type: 'string', description: 'Path of the user.' },
           }),
-          ...refusals(...bodyRefusals, 'database_unavailable', 'overloaded'),
+          ...refusals(...bodyRefusals, 'cross_site_request', 'database_unavailable', 'overloaded'),
         },
       },
     },
@@ -103,7 +103,7 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         body: reference<UserChange>('UserChange'),
         response: {
           200: answer('The user after the change.', aUser, exampleUser),
-          ...refusals(...bodyRefusals, 'user_not_found', 'not_found', 'database_unavailable', 'overloaded'),
+          ...refusals(...bodyRefusals, 'cross_site_request', 'user_not_found', 'not_found', 'database_unavailable', 'overloaded'),
         },
       },
     },
@@ -125,7 +125,7 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         params: UserId,
         response: {
           200: answer('The user was deleted.', Deleted, { message: 'User with id 1 has been deleted' }),
-          ...refusals('user_not_found', 'not_found', 'database_unavailable'),
+          ...refusals('cross_site_request', 'user_not_found', 'not_found', 'database_unavailable'),
         },
       },
     },

@@ -74,7 +74,7 @@ suite('problems', () => {
   test('whatever follows the host, the answer is no failure of ours and has its trace id', async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.constantFrom('/', '/users/', '/schema/', 'http://h/', '*'),
+        fc.constantFrom('/', '/users/', '/schema/', 'http://localhost/', '*'),
         fc.string({ unit: fc.constantFrom(...'abc019%ef/?#;:@&=+.~*[]{}\\|^<>"\'!'), maxLength: 12 }),
         async (start, end) => {
           const answer = await send(service.url, `GET ${start}${end} HTTP/1.1\r\nHost: localhost\r\n\r\n`);

@@ -46,6 +46,9 @@ suite('the process with its own PostgreSQL', { concurrency: true }, () => {
     const service = stack.use(await startProcess({ DATA_DIR }));
     assert.match(service.stderr(), new RegExp(`API +${service.url}/users/`));
     assert.match(service.stderr(), new RegExp(`Swagger UI +${service.url}/schema`));
+    const publicUrl = `http://localhost:${new URL(service.url).port}`;
+    assert.match(service.stderr(), new RegExp(`PUBLIC_URL +${publicUrl}\n`));
+    assert.equal(service.lines.find(({ event }) => event === 'Service started')?.['public_url'], publicUrl);
     assert.match(service.stderr(), /curl -s http/);
     const { status, json } = await post(service.url, john);
     assert.equal(status, 201);

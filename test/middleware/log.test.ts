@@ -32,6 +32,27 @@ suite('the log of requests', () => {
     for (const { timestamp } of [started, completed]) assert.match(timestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,6}Z$/);
   });
 
+  test('frames /health, /ready and /metrics at debug, whatever they answer', async () => {
+    for (const path of ['/health', '/ready', '/metrics', '/health/'])
+      for (const [method, more] of [
+        ['GET', ''],
+        ['HEAD', ''],
+        ['POST', ''],
+        ['GET', '?x=1'],
+      ] as const) {
+        const trace = `probe-${method}${path.replaceAll('/', '-')}${more.length}`;
+        await service.call(method, path + more, undefined, { 'x-request-id': trace });
+        await service.line(({ event, trace_id }) => trace_id === trace && event === 'Request completed');
+        assert.deepEqual(
+          linesOf(trace).map(({ event, level }) => [event, level]),
+          [
+            ['Request started', 'debug'],
+            ['Request completed', 'debug'],
+          ],
+        );
+      }
+  });
+
   test('has no query, no fragment, no authority and no body, of a request that is refused neither', async () => {
     const secret = 'sesame-4711';
     const { id } = await service.createUser({ password: secret });

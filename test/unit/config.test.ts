@@ -36,6 +36,8 @@ const wrong: Env = {
   EVENT_PAYLOAD: 'all',
   EVENT_RETENTION_DAYS: '0',
   PORT: '65536',
+  PUBLIC_URL: 'users.example.com',
+  ALLOWED_HOSTS: 'users.internal,http://x',
   AUTH: 'on',
   TRUST_PROXY: '10.0.0.0/8,everyone',
   RATE_LIMIT_PER_MINUTE: '1.5',
@@ -134,6 +136,7 @@ suite('settings that are wrong', () => {
   ];
   const right: Record<string, readonly string[]> = {
     HOST: ['-1', '1.5', '1e3', '0x10', 'null', '..', '%', '%00'],
+    ALLOWED_HOSTS: ['-1', '1.5', '1e3', '0x10', 'null'],
     APP_NAME: ['-1', '1.5', '1e3', '0x10', 'null', '..'],
     APP_VERSION: ['-1', '1.5', '1e3', '0x10', 'null', '..'],
     DATA_DIR: nonsense.filter((value) => value.length <= 1000 && !/^~|\p{Cc}/u.test(value)),
@@ -161,7 +164,7 @@ suite('settings that are wrong', () => {
   test('are never repeated where they are URLs, which hold passwords', () => {
     for (const name of names.filter((each) => each.endsWith('_URL'))) {
       const [fault = ''] = faultsOf({ [name]: 'wrong://me:s3cret@db.internal/rollcall' });
-      assert.match(fault, new RegExp(`^${name} must look like (postgres|amqp)://`));
+      assert.match(fault, new RegExp(`^${name} must (look like (postgres|amqp)://|be an origin)`));
       assert.doesNotMatch(fault, /wrong|me:|s3cret|db\.internal/);
     }
   });
@@ -173,6 +176,50 @@ suite('settings as text', () => {
     assert.equal(readConfig({ DEBUG: 'true' }).LOG_LEVEL, 'debug');
     assert.equal(readConfig({ DEBUG: 'true', LOG_LEVEL: 'ERROR' }).LOG_LEVEL, 'error');
     assert.equal(readConfig({ DEBUG: 'true', LOG_LEVEL: 'trace' }).LOG_LEVEL, 'trace');
+  });
+
+  test('PUBLIC_URL is an origin, in the spelling of a browser', () => {
+    for (const [given, read] of [
+      ['https://users.example.com', 'https://users.example.com'],
+      ['https://users.example.com/', 'https://users.example.com'],
+      ['HTTPS://Users.Example.COM:443', 'https://users.example.com'],
+      ['http://localhost:8000', 'http://localhost:8000'],
+      ['http://[0:0::1]:8000', 'http://[::1]:8000'],
+    ] as const)
+      assert.equal(readConfig({ PUBLIC_URL: given }).PUBLIC_URL, read);
+    for (const wrong of [
+      'users.example.com',
+      'ftp://a',
+      'https://',
+      'https://a/b',
+      'https://a?b',
+      'https://a#b',
+      'https://me@a',
+      'https://a b',
+      'https://a:b',
+    ])
+      assert.throws(() => readConfig({ PUBLIC_URL: wrong }), /PUBLIC_URL must be an origin such as https:/, wrong);
+  });
+
+  test('ALLOWED_HOSTS are names and addresses, perhaps with a port', () => {
+    const hosts = ['users.internal', 'a-b_c', 'a.example.', '10.0.0.7:8000', '[fd00::7]', '[::1]:1'];
+    assert.deepEqual(readConfig({ ALLOWED_HOSTS: hosts.join(' , ') }).ALLOWED_HOSTS, hosts);
+    for (const wrong of [
+      '*',
+      '*.example.com',
+      'http://a',
+      'a/b',
+      'a:b',
+      'a:123456',
+      'me@a',
+      '::1',
+      '[::1',
+      '[g::]',
+      '256.0.0.1',
+      'a,,b',
+      'a..b',
+    ])
+      assert.throws(() => readConfig({ ALLOWED_HOSTS: wrong }), /ALLOWED_HOSTS must be a list by comma/, wrong);
   });
 
   test('the URLs of the LiteStar service are read, with its driver left out', () => {

@@ -97,6 +97,12 @@ suite('a secret', () => {
     });
   }
 
+  test('is none under public_url', () => {
+    const { log, lines } = captureLog();
+    log.info({ public_url: 'http://localhost:8000' }, 'hello');
+    assert.equal(lines[0]?.['public_url'], 'http://localhost:8000');
+  });
+
   test('is found in any case, as part of a key, and deep inside', () => {
     const { log, text } = captureLog();
     log.info({ Authorization: 's3cret', NEW_PASSWORD: 's3cret', refreshToken: 's3cret', DATABASE_ADMIN_URL: 's3cret' }, 'flat');
