@@ -1,8 +1,11 @@
 // The way into containers: Dockerfile, compose.yaml and setup.sh, as far as they can be held to their word without a Docker engine.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, matchesGlob } from 'node:path';
 import { suite, test } from 'node:test';
@@ -17,10 +20,16 @@ type Service = {
   readonly environment: Readonly<Record<string, string>>;
   readonly env_file?: string;
   readonly volumes?: readonly string[];
-  readonly healthcheck?: { readonly test?: readonly string[] };
+  readonly healthcheck?: { readonly test?: readonly string[]; readonly interval?: string };
   readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
   readonly read_only?: boolean;
   readonly cap_drop?: readonly string[];
+  readonly cap_add?: readonly string[];
+  readonly logging?: object;
+  readonly mem_limit?: string;
+  readonly pids_limit?: number;
+  readonly shm_size?: string;
+  readonly ulimits?: object;
   readonly security_opt?: readonly string[];
   readonly stop_grace_period?: string;
 };
@@ -73,6 +82,35 @@ suite('Dockerfile', () => {
     assert.deepEqual(argumentsOf('USER'), ['node']);
   });
 
+  test('makes what it copies readable for the account that runs it, whatever the umask of the checkout was', () => {
+    const [modes = ''] = argumentsOf('RUN').filter((line) => line.startsWith('chmod -R a+rX '));
+    assert.deepEqual(new Set(modes.split(' ').slice(3)), new Set(copied));
+    const order = instructions.map((line) => line.split(' ', 2).join(' '));
+    assert.ok(order.lastIndexOf('COPY migrations') < order.indexOf('RUN chmod'));
+    assert.ok(order.indexOf('RUN chmod') < order.indexOf('USER node'));
+  });
+
+  test('checks its health with little work, and gives a start its time', async () => {
+    const [check = ''] = argumentsOf('HEALTHCHECK');
+    assert.match(check, /--start-period=60s/);
+    assert.doesNotMatch(check, /fetch/);
+    const [program = '', ...args] = JSON.parse(check.slice(check.indexOf('['))) as string[];
+    let status = 200;
+    const server = createServer((_request, response) => response.writeHead(status).end()).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const run = async (env: Record<string, string>) => {
+      const child = spawn(program === 'node' ? process.execPath : program, args, { env, stdio: 'ignore' });
+      const [code] = await once(child, 'close');
+      return code as number;
+    };
+    assert.equal(await run({ PORT: String(port) }), 0);
+    status = 503;
+    assert.equal(await run({ PORT: String(port) }), 1);
+    server.close();
+    assert.equal(await run({ PORT: String(port) }), 1);
+  });
+
   test('asks a path that the service serves for its health', () => {
     const [check = ''] = argumentsOf('HEALTHCHECK');
     const path = check.match(/\}(\/\w+)`/)?.[1] ?? '';
@@ -106,6 +144,29 @@ suite('compose.yaml', () => {
     const ports = services.flatMap(([, service]) => service.ports ?? []);
     assert.ok(ports.length > 0);
     for (const port of ports) assert.match(port, /^127\.0\.0\.1:/);
+  });
+
+  test('names the engine from which that holds', () => {
+    for (const document of ['compose.yaml', 'docs/decisions/0012-auth-off-is-written-out.md', 'SECURITY.md'])
+      assert.match(read(document), /Docker (Engine )?28/, document);
+  });
+
+  test('lets each service have what it needs and no more', () => {
+    for (const [name, service] of services) {
+      assert.deepEqual(service.cap_drop, ['ALL'], name);
+      assert.deepEqual(service.security_opt, ['no-new-privileges:true'], name);
+      assert.deepEqual(service.logging, { driver: 'json-file', options: { 'max-size': '10m', 'max-file': '5' } }, name);
+      assert.match(String(service.mem_limit), /^\dg$/, name);
+      assert.ok(Number(service.pids_limit) >= 200, name);
+    }
+    const { postgres, rabbitmq } = compose.services;
+    assert.equal(api.cap_add, undefined);
+    assert.deepEqual(postgres?.cap_add, ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETGID', 'SETUID']);
+    assert.equal(postgres?.shm_size, '256m');
+    assert.deepEqual(rabbitmq?.cap_add, ['CHOWN', 'DAC_OVERRIDE', 'SETGID', 'SETUID']);
+    assert.deepEqual(rabbitmq?.ulimits, { nofile: { soft: 65_536, hard: 65_536 } });
+    assert.equal(rabbitmq?.healthcheck?.interval, '30s');
+    assert.deepEqual(rabbitmq?.ports, [`127.0.0.1:\${RABBITMQ_MANAGEMENT_PORT:-15672}:15672`]);
   });
 
   test('writes no password out, and says where one has to come from', () => {
@@ -161,7 +222,9 @@ suite('setup.sh', () => {
     assert.match(old.refusal(), /^Docker Compose 1\.29\.2 is too old: .*\.\n$/);
     using off = new Machine({ fails: 'info' });
     assert.match(off.refusal(), /^The Docker engine does not answer: .*\.\n$/);
-    for (const machine of [without, plain, old, off]) assert.equal(machine.env, undefined);
+    using waitless = new Machine({ version: 'v2.0.1' });
+    assert.match(waitless.refusal(), /^Docker Compose v2\.0\.1 is too old: install Compose 2\.1\.1 or newer.*\.\n$/);
+    for (const machine of [without, plain, old, off, waitless]) assert.equal(machine.env, undefined);
   });
 
   test('writes .env from the example with two random passwords for its owner alone, brings everything up and says where it is', () => {
@@ -189,9 +252,43 @@ suite('setup.sh', () => {
   });
 
   test('makes no new passwords for the data of an earlier run, which keeps the old ones', () => {
+    const removal = /data of an earlier run: .*"docker compose -p rollcall down --volumes"\.\n$/;
     using machine = new Machine({ hasData: true });
-    assert.match(machine.refusal(), /^There is no \.env, but there is data of an earlier run: .*\.\n$/);
+    assert.match(machine.refusal(), /^There is no \.env, but/);
+    assert.match(machine.refusal(), removal);
     assert.equal(machine.env, undefined);
+    using emptied = new Machine({ hasData: true });
+    const mine = 'POSTGRES_PASSWORD=mine\nRABBITMQ_PASSWORD=\n';
+    writeFileSync(join(emptied.folder, '.env'), mine);
+    assert.match(emptied.refusal(), /^\.env has no value for RABBITMQ_PASSWORD, but/);
+    assert.match(emptied.refusal(), removal);
+    assert.equal(emptied.env, mine);
+  });
+
+  for (const empty of ['', '""', "''", ' ', '\r', ' # a comment']) {
+    test(`fills in the passwords that .env has empty, ${JSON.stringify(empty)}, and keeps the rest`, () => {
+      using machine = new Machine({});
+      writeFileSync(join(machine.folder, '.env'), `# mine\nPORT=9000\nPOSTGRES_PASSWORD=${empty}\nRABBITMQ_PASSWORD="kept"\nAPP_NAME=x\n`);
+      assert.equal(machine.setup().status, 0);
+      assert.match(machine.env ?? '', /^# mine\nPORT=9000\nRABBITMQ_PASSWORD="kept"\nAPP_NAME=x\nPOSTGRES_PASSWORD=[0-9a-f]{48}\n$/);
+    });
+  }
+
+  test('warns of an engine that opens the ports of this machine to its neighbours, and of no other', () => {
+    for (const [engine, warns] of [
+      ['26.1.5+dfsg1', true],
+      ['27.5.1', true],
+      ['19.03.15', true],
+      ['28.0.0', false],
+      ['29.1.0', false],
+      ['', false],
+    ] as const) {
+      using machine = new Machine({ engine });
+      const { status, stderr } = machine.setup();
+      assert.equal(status, 0);
+      if (warns) assert.match(stderr, /^Warning: Docker Engine .* 127\.0\.0\.1\n.*45610/);
+      else assert.equal(stderr, '');
+    }
   });
 
   test('says how to find out more when something does not come up', () => {
@@ -200,7 +297,7 @@ suite('setup.sh', () => {
   });
 });
 
-type Docker = { readonly version?: string; readonly fails?: string; readonly hasData?: boolean };
+type Docker = { readonly version?: string; readonly engine?: string; readonly fails?: string; readonly hasData?: boolean };
 
 /** A folder with setup.sh and its example, and a PATH with the tools that every system has and, if asked for, a stand-in for Docker. */
 class Machine implements Disposable {
@@ -242,12 +339,13 @@ class Machine implements Disposable {
   }
 }
 
-function standIn(folder: string, { version = '2.40.3', fails = 'nothing', hasData = false }: Docker): string {
+function standIn(folder: string, { version = '2.40.3', engine = '28.3.0', fails = 'nothing', hasData = false }: Docker): string {
   return `#!/bin/sh
 echo "$*" >>'${folder}/calls'
 case "$*" in
 '${fails}'*) exit 1 ;;
 'compose version'*) echo '${version}' ;;
+version*) echo '${engine}' ;;
 'volume inspect'*) exit ${hasData ? 0 : 1} ;;
 'compose port api 8000') echo 127.0.0.1:8000 ;;
 'compose port rabbitmq 15672') echo 127.0.0.1:15672 ;;
