@@ -44,10 +44,10 @@ export async function startDatabases(): Promise<Databases> {
     url.pathname = `/${name}`;
     return url.href;
   };
-  const admin = starting.use(await connect(urlOf('postgres')));
+  const admin = starting.use(await connect(server.adminUrl));
 
   for (const name of ['empty', 'users']) {
-    await admin.query(`create database ${name}`);
+    await admin.query(`create database ${name} owner rollcall`);
     await migrate({ ...connectionSettings(urlOf(name)), statementTimeoutMs: 0 });
   }
   await using filled = await connect(urlOf('users'));
@@ -67,7 +67,7 @@ export async function startDatabases(): Promise<Databases> {
     async clone(template) {
       clones += 1;
       const name = `clone_${clones}`;
-      await admin.query(`create database ${name} template ${template}`);
+      await admin.query(`create database ${name} template ${template} owner rollcall`);
       // Or the one that comes by itself would fall into the measurement.
       await admin.query('checkpoint');
       const database = await connect(urlOf(name));

@@ -5,6 +5,7 @@ import { mkdir, open, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { explain } from '../src/db/explanations.ts';
 import * as postmaster from '../src/db/postmaster.ts';
 import type { Watchdog } from './watchdog.ts';
 
@@ -16,7 +17,8 @@ export type Database = AsyncDisposable & {
   hold(text: string, values?: unknown[]): Promise<{ release(): Promise<void> }>;
 };
 
-export const role = postmaster.user;
+/** The service's, which owns its database and is no superuser. */
+export const role = postmaster.serviceRole;
 
 const startMsMax = 60_000;
 const diskBytes = 768 << 20;
@@ -33,6 +35,7 @@ export async function startPostgres(folder: string, watchdog: Watchdog, smallDis
     await postmaster.createCluster(place, { durable: true });
     const server = new Postgres(place, watchdog, noSmallDisk);
     await server.start();
+    await server.createRole();
     return server;
   } catch (error) {
     if (noSmallDisk === undefined) await unmountDisk(dataDir);
@@ -68,12 +71,14 @@ export class Postgres implements AsyncDisposable {
       if (!this.running) {
         // What a killed postmaster left running may still hold the shared memory for a moment.
         if (launched && !postmaster.mayPass(this.#output.end, this.#place)) break;
+        // Nobody else uses the folder, so there is no other server to wait for.
+        await postmaster.prepare(this.#place, () => {});
         launched = true;
         this.#launch();
       }
       if (await this.#takesQueries()) return;
     }
-    throw new Error(`PostgreSQL did not start: ${postmaster.explain(this.#output.end, this.#place.dataDir)}`);
+    throw new Error(`PostgreSQL did not start: ${explain(this.#output.end, this.#place.dataDir)}`);
   }
 
   /** A fast shutdown: it disconnects whoever uses it. */
@@ -112,9 +117,18 @@ export class Postgres implements AsyncDisposable {
     await rm(this.#ballastPath, { force: true });
   }
 
+  async createRole(): Promise<void> {
+    await this.#onServer(`create role ${role} login`);
+  }
+
+  /** Begins a new file of its log, for which it then needs room. */
+  async switchWal(): Promise<void> {
+    await this.#onServer('select pg_switch_wal()');
+  }
+
   async createDatabase(name: string): Promise<Database> {
-    await this.#onServer(`create database ${name}`);
-    const pool = new pg.Pool({ ...this.#target(name), max: 4, application_name: 'chaos', connectionTimeoutMillis: 2000 });
+    await this.#onServer(`create database ${name} owner ${role}`);
+    const pool = new pg.Pool({ ...this.#target(role, name), max: 4, application_name: 'chaos', connectionTimeoutMillis: 2000 });
     pool.on('error', () => {});
     return {
       name,
@@ -160,8 +174,8 @@ export class Postgres implements AsyncDisposable {
     this.#child = undefined;
   }
 
-  #target(database: string): pg.ClientConfig {
-    return { host: this.#place.socketDir, port: postmaster.port, user: role, database, ssl: false };
+  #target(user: string, database: string): pg.ClientConfig {
+    return { host: this.#place.socketDir, port: postmaster.port, user, database, ssl: false };
   }
 
   async #takesQueries(): Promise<boolean> {
@@ -172,7 +186,7 @@ export class Postgres implements AsyncDisposable {
   }
 
   async #onServer(statement: string): Promise<void> {
-    const client = new pg.Client({ ...this.#target('postgres'), connectionTimeoutMillis: 2000 });
+    const client = new pg.Client({ ...this.#target(postmaster.adminRole, 'postgres'), connectionTimeoutMillis: 2000 });
     client.on('error', () => {});
     try {
       await client.connect();

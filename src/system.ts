@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createApp } from './app.ts';
 import type { Config } from './config.ts';
 import { type ConnectionSettings, type Pool, startPool } from './db/client.ts';
-import { startEmbedded } from './db/embedded.ts';
+import { type EmbeddedPostgres, startEmbedded } from './db/embedded.ts';
 import { MigrationError } from './db/migrate.ts';
 import { prepareDatabase } from './db/prepare.ts';
 import { asyncApiDocument } from './events/asyncapi.ts';
@@ -161,10 +161,15 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   return {
     url,
     publicUrl: publicUrlOf(app, config),
-    database: embedded === undefined ? 'PostgreSQL at DATABASE_URL' : `a private PostgreSQL server, its data in ${embedded.dataDir}`,
+    database: embedded === undefined ? 'PostgreSQL at DATABASE_URL' : describePrivate(embedded),
     broker: config.RABBITMQ_URL === undefined ? 'events delivered inside the process' : 'RabbitMQ at RABBITMQ_URL',
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+function describePrivate({ dataDir, account }: EmbeddedPostgres): string {
+  const where = `a private PostgreSQL server, its data in ${dataDir}`;
+  return account === undefined ? where : `${where}, run by the account "${account}" since PostgreSQL refuses root`;
 }
 
 function createBroker(config: Config, log: Logger): Broker {

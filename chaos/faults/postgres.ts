@@ -93,7 +93,7 @@ export const postgresFaults: readonly Fault[] = [
     claims: ['postgres'],
     seconds: [10, 17],
     whyNot: async ({ postgres }) => postgres.noSmallDisk,
-    async run({ postgres, database, load }, turn) {
+    async run({ postgres, load }, turn) {
       const enough = new AbortController();
       const from = load.attempts.length;
       turn.say('filling the disk');
@@ -101,7 +101,7 @@ export const postgresFaults: readonly Fault[] = [
       for (let times = 0; times < 3; times += 1) {
         await turn.hold(5, 2.5);
         // The log goes on into a new file, for which there is no room.
-        await database.query('select pg_switch_wal()').catch(() => {});
+        await postgres.switchWal().catch(() => {});
       }
       enough.abort();
       const mebibytes = (await filling) / 2 ** 20;

@@ -6,18 +6,31 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { backoffMs } from '../runtime/backoff.ts';
+import { removeDrafts } from './data-folder.ts';
+import { explain } from './explanations.ts';
 import * as postmaster from './postmaster.ts';
+import { createRoleAndDatabase } from './setup.ts';
+import { splitRoles } from './split-roles.ts';
 import { EmbeddedPostgresError } from './unprivileged.ts';
 
 export { EmbeddedPostgresError };
 
-/** `url` names the database "rollcall" through the private socket; it stays good when the server is started again. */
-export type EmbeddedPostgres = AsyncDisposable & { readonly url: string; readonly dataDir: string };
+/**
+ * `url` names the database "rollcall" through the private socket, as a role that owns it and is no superuser; `adminUrl` names the
+ * superuser. Both stay good when the server is started again, for processes of the user who started it (and of root).
+ */
+export type EmbeddedPostgres = AsyncDisposable & {
+  readonly url: string;
+  readonly adminUrl: string;
+  readonly dataDir: string;
+  /** Whose processes the server's are; undefined: the same as this one's. */
+  readonly account: string | undefined;
+};
 
 type Options = {
   dataDir: string;
   holder: string;
-  log: (event: string, fields?: Record<string, unknown>, level?: 'info' | 'warn') => void;
+  log: postmaster.Log;
   settings?: Record<string, string>;
 };
 
@@ -52,14 +65,14 @@ const findHolderSql = `
 export async function startEmbedded(options: Options): Promise<EmbeddedPostgres> {
   let server: Server | undefined;
   try {
-    server = new Server(await postmaster.openPlace(resolve(options.dataDir)), options);
+    server = new Server(await postmaster.openPlace(resolve(options.dataDir), options.log), options);
     await server.start();
     return server;
   } catch (error) {
     await server?.[Symbol.asyncDispose]();
     // The system's errors and PostgreSQL's carry a code; anything else is a mistake in here and keeps its stack.
     const outside = error instanceof Error && codeOf(error) !== '';
-    throw outside ? new EmbeddedPostgresError(postmaster.explain(error.message, resolve(options.dataDir)), { cause: error }) : error;
+    throw outside ? new EmbeddedPostgresError(explain(error.message, resolve(options.dataDir)), { cause: error }) : error;
   }
 }
 
@@ -68,15 +81,17 @@ export async function findEmbedded(dataDir: string): Promise<string> {
   return urlOf(await postmaster.openPlace(resolve(dataDir)));
 }
 
-function urlOf({ socketDir }: postmaster.Place): string {
+function urlOf({ socketDir }: postmaster.Place, role = postmaster.serviceRole, database = postmaster.serviceRole): string {
   // Port and sslmode, or `pg` takes them from PGPORT and PGSSLMODE; localhost only because new URL() demands a host.
   const query = `host=${encodeURIComponent(socketDir)}&sslmode=disable`;
-  return `postgresql://${postmaster.user}@localhost:${postmaster.port}/rollcall?${query}`;
+  return `postgresql://${role}@localhost:${postmaster.port}/${database}?${query}`;
 }
 
 class Server implements EmbeddedPostgres {
   readonly url: string;
+  readonly adminUrl: string;
   readonly dataDir: string;
+  readonly account: string | undefined;
   readonly #place: postmaster.Place;
   readonly #options: Options;
   /** Said by the server's cluster_name (who started it) and the lock session's application_name (who holds it); PostgreSQL keeps 63 bytes. */
@@ -93,7 +108,9 @@ class Server implements EmbeddedPostgres {
     this.#options = options;
     this.#name = `rollcall ${process.pid} ${options.holder}`.slice(0, 63);
     this.dataDir = place.dataDir;
+    this.account = place.account.kind === 'self' ? undefined : place.account.name;
     this.url = urlOf(place);
+    this.adminUrl = urlOf(place, postmaster.adminRole, 'postgres');
   }
 
   async start(): Promise<void> {
@@ -101,13 +118,22 @@ class Server implements EmbeddedPostgres {
     process.on('exit', this.#onExit);
     await postmaster.createCluster(this.#place, { durable: this.#options.settings?.fsync !== 'off' });
     this.#session = await this.#hold();
-    const { client } = this.#session;
-    const { rowCount } = await client.query("select 1 from pg_database where datname = 'rollcall'");
-    if (rowCount === 0) await client.query('create database rollcall');
+    await this.#prepareRoles(this.#session.client.user);
     this.#output.openFile(join(this.dataDir, 'postgres.log'));
-    await postmaster.removeDrafts(this.dataDir);
+    await removeDrafts(this.#place);
     this.#watching = this.#watch(this.#session);
-    this.#options.log('PostgreSQL started', { pid: this.#child?.pid, dataDir: this.dataDir, ms: msSince(startedAt) });
+    const { account } = this.#place;
+    const fields = { pid: this.#child?.pid, dataDir: this.dataDir, account: account.name, ms: msSince(startedAt) };
+    this.#options.log('PostgreSQL started', fields);
+  }
+
+  /** Only the holder of the folder may. `role` is the superuser by which the lock is held: in a cluster of an earlier version, the service's. */
+  async #prepareRoles(role: string | undefined): Promise<void> {
+    const isOld = role === postmaster.serviceRole;
+    await createRoleAndDatabase(this.url, isOld ? urlOf(this.#place, role, 'postgres') : this.adminUrl);
+    if (!isOld) return;
+    await splitRoles(this.url, postmaster.serviceRole, postmaster.adminRole);
+    this.#options.log('PostgreSQL roles split: the service is no superuser any more', { role });
   }
 
   /** Ends when the server is gone. The shutdown is fast: it disconnects whoever still uses it. */
@@ -149,24 +175,33 @@ class Server implements EmbeddedPostgres {
       // An exit can be told before the last words that explain it.
       if (failed && child?.stderr?.closed === false) continue;
       if ((failed && !postmaster.mayPass(said, this.#place)) || waitedMs > patienceMs) {
-        throw new EmbeddedPostgresError(postmaster.explain(said, this.dataDir));
+        throw new EmbeddedPostgresError(explain(said, this.dataDir));
       }
       if (session) continue;
       if (spawns++ > 0) await delay(backoffMs(spawns, { firstMs: 10, maxMs: 500 }), undefined, { signal });
       // Old backends may keep its other end open, and would keep this process open with it.
       child?.stderr?.destroy();
+      if (!(await postmaster.prepare(this.#place, this.#options.log))) continue;
+      signal.throwIfAborted();
       this.#child = postmaster.spawnPostmaster(this.#place, this.#name, this.#options.settings ?? {}, this.#output);
     }
   }
 
   /** A session on whichever server listens in our folder; none while none takes sessions. */
-  async #connect(): Promise<Session | undefined> {
-    const target = { host: this.#place.socketDir, port: postmaster.port, user: postmaster.user, database: 'postgres', ssl: false };
+  async #connect(user = postmaster.adminRole): Promise<Session | undefined> {
+    const target = { host: this.#place.socketDir, port: postmaster.port, user, database: 'postgres', ssl: false };
     const client = new Client({ ...target, application_name: this.#name, connectionTimeoutMillis: 5_000 });
     const ended = new Promise((resolve) => client.once('end', resolve));
     // Its end tells that a session is lost; an 'error' without a listener would end the process.
     client.on('error', () => {});
-    return client.connect().then(() => ({ client, ended }), passing);
+    return client.connect().then(
+      () => ({ client, ended }),
+      (error) => {
+        // In a cluster of an earlier version the service's role was the superuser (28000: no such role).
+        if (user === postmaster.adminRole && codeOf(error) === '28000') return this.#connect(postmaster.serviceRole);
+        return passing(error);
+      },
+    );
   }
 
   /** Takes the lock of our own server, or ends the session. */

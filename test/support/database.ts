@@ -4,7 +4,7 @@ import pg from 'pg';
 
 export type TestDatabase = AsyncDisposable & {
   readonly url: string;
-  /** Runs a statement past the service, as an operator would. */
+  /** Runs a statement past the service, as an operator would, with the rights of the service's role. */
   query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
   /** Runs a statement in a transaction that stays open, with its locks, until it is released. */
   hold(text: string, values?: unknown[]): Promise<{ release(): Promise<void> }>;
@@ -12,14 +12,17 @@ export type TestDatabase = AsyncDisposable & {
   waitingForLock(): Promise<void>;
 };
 
+/** The server, as a superuser. */
 export function serverUrl(): string {
   const url = process.env['TEST_POSTGRES_URL'];
   if (url === undefined) throw new Error('Run the tests with "npm test" or "npm run test:...": they start PostgreSQL and RabbitMQ.');
   return url;
 }
 
+/** A database, as the service's role, which is no superuser. */
 export function databaseUrl(name: string): string {
   const url = new URL(serverUrl());
+  url.username = 'rollcall';
   url.pathname = `/${name}`;
   return url.href;
 }
@@ -27,7 +30,7 @@ export function databaseUrl(name: string): string {
 export async function createDatabase(options: { template?: 'migrated' | 'empty' } = {}): Promise<TestDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`;
   const template = options.template === 'empty' ? 'template1' : 'template_rollcall';
-  await onServer(`create database ${name} template ${template}`);
+  await onServer(`create database ${name} template ${template} owner rollcall`);
   const url = databaseUrl(name);
   const pool = new pg.Pool({ connectionString: url, max: 4 });
   pool.on('error', () => {});
@@ -64,7 +67,8 @@ export async function keepAnnounced(database: TestDatabase): Promise<void> {
   await database.query('create trigger announced after insert on outbox for each row execute function announce()');
 }
 
-async function onServer(statement: string): Promise<void> {
+/** Runs a statement as a superuser, in no database of a test. */
+export async function onServer(statement: string): Promise<void> {
   const client = new pg.Client({ connectionString: serverUrl() });
   await client.connect();
   try {

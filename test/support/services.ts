@@ -34,12 +34,12 @@ async function startPostgres(): Promise<string> {
   const dataDir = await mkdtemp(join(tmpdir(), 'rollcall-test-'));
   running.defer(() => rm(dataDir, { recursive: true, force: true }));
   const server = running.use(await startEmbedded({ dataDir, holder: 'the test run', log: () => {}, settings: fast }));
-  const client = new pg.Client({ connectionString: server.url });
+  const client = new pg.Client({ connectionString: server.adminUrl });
   await client.connect();
-  await client.query('create database template_rollcall');
+  await client.query('create database template_rollcall owner rollcall');
   await client.end();
   const template = new URL(server.url);
   template.pathname = '/template_rollcall';
   await migrate({ url: template.href, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 0 });
-  return server.url;
+  return server.adminUrl;
 }
