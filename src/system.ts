@@ -113,6 +113,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
 
   const brokerState = () => {
     if (config.RABBITMQ_URL === undefined) return 'in process';
+    if (broker.refusal?.isCertain) return 'refused';
     if (publisher === undefined) return 'not used here';
     return publisher.ready ? 'ok' : 'away';
   };
@@ -148,6 +149,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
         accepting: () => !drain.draining,
         database: createDatabaseCheck({ own: readinessPool, others: [reads, pool], prepared: () => schema.ready }),
         broker: brokerState,
+        brokerReason: () => broker.refusal?.sentence,
       },
     },
   });

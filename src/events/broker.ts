@@ -31,6 +31,8 @@ export type Subscriber = {
 };
 
 export type Broker = {
+  /** Why the broker cannot be used as it is set up, in words for anybody; `isCertain` is false where it may be an outage as well. */
+  readonly refusal: { readonly sentence: string; readonly isCertain: boolean } | undefined;
   startPublisher(): Publisher;
   /**
    * Hands over deliveries in the order in which they come. Disposal begins nothing new, waits for the deliveries under way, and gives

@@ -1,7 +1,9 @@
 // A channel of RabbitMQ for one piece of work, as a command needs it: nothing is tried twice. And the end of a connection.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Channel, Connection } from 'rabbitmq-client';
+import { readRabbitUrl } from '../config/rabbitmq-url.ts';
 import { openConnection } from './connection.ts';
+import { refusalOf } from './refusals.ts';
 
 /** RabbitMQ is not there, or has not what was asked for; the message is a sentence for the operator. */
 export class BrokerError extends Error {
@@ -19,14 +21,20 @@ export async function reachable(connection: Connection): Promise<void> {
     await connected;
   } catch (error) {
     connection.unsafeDestroy();
-    const { code, message } = error as { code?: string; message: string };
-    throw new BrokerError(`RabbitMQ cannot be reached (${code ?? message}): is it running, and is RABBITMQ_URL right?`, { cause: error });
+    throw new BrokerError(sentenceOf(error), { cause: error });
   }
+}
+
+function sentenceOf(error: unknown): string {
+  const { code, message } = error as { code?: string; message: string };
+  const refusal = refusalOf(error, false);
+  if (refusal !== undefined) return `${refusal.sentence} (${code})`;
+  return `RabbitMQ cannot be reached (${code ?? message}): is it running, and is RABBITMQ_URL right?`;
 }
 
 /** The channel confirms what is published on it. @throws BrokerError */
 export async function withChannel<Result>(url: string, work: (channel: Channel) => Promise<Result>): Promise<Result> {
-  const connection = openConnection(url);
+  const connection = openConnection(readRabbitUrl(url));
   await reachable(connection);
   let channel: Channel | undefined;
   try {
@@ -36,7 +44,8 @@ export async function withChannel<Result>(url: string, work: (channel: Channel) 
     await channel.confirmSelect();
     const result = await work(channel).catch((error: unknown) => {
       const { code, message } = error as { code?: string; message: string };
-      throw code === 'NOT_FOUND' ? new BrokerError(`RabbitMQ says: ${message}.`, { cause: error }) : error;
+      if (code === 'NOT_FOUND') throw new BrokerError(`RabbitMQ says: ${message}.`, { cause: error });
+      throw refusalOf(error) === undefined ? error : new BrokerError(sentenceOf(error), { cause: error });
     });
     // Acknowledgements are not answered: they have arrived when the channel has closed.
     await channel.close();

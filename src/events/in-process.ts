@@ -16,6 +16,7 @@ export function createInProcessBroker(appName: string): Broker {
   }
 
   return {
+    refusal: undefined,
     startPublisher: () => ({
       get ready() {
         return subscription !== undefined;

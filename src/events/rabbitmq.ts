@@ -1,13 +1,15 @@
 // RabbitMQ: the publisher on one connection, the subscription on another, so that a publisher that is blocked by an alarm
 // never stops acknowledgements. Both reconnect by themselves; topology is declared anew on each connection.
 import type { Connection } from 'rabbitmq-client';
+import { type RabbitAddress, readRabbitUrl } from '../config/rabbitmq-url.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createOutages, type Outages } from '../telemetry/outages.ts';
 import type { Broker, Publisher, Subscriber } from './broker.ts';
 import { closeConnection } from './channel.ts';
-import { openConnection } from './connection.ts';
+import { createProbe, openConnection, type Probe } from './connection.ts';
 import { messageOf } from './envelope.ts';
 import type { LoggedEvent } from './log.ts';
+import { createRefusals, type Refusals } from './refusals.ts';
 import { createSender } from './sender.ts';
 import { startSubscription } from './subscription.ts';
 import { deadLetterQueue, exchange, queue } from './topology.ts';
@@ -54,28 +56,51 @@ const queueDeclaration = {
 
 const binding = { exchange, queue, routingKey: 'user.*' };
 
+/** @throws RabbitUrlError */
 export function createRabbitBroker(settings: RabbitSettings, log: Logger): Broker {
+  const refusals = createRefusals(log);
+  const address = readRabbitUrl(settings.url);
+  const link = (purpose: Link['purpose']) => connect({ address, appName: settings.appName, purpose, refusals }, log);
   return {
-    startPublisher: () => startPublisher(settings, log),
-    startSubscription: (subscriber) => subscribe(settings, subscriber, log),
+    startPublisher: () => startPublisher(settings, link('publisher')),
+    startSubscription: (subscriber) => subscribe(settings, subscriber, link('consumer')),
+    get refusal() {
+      return refusals.current;
+    },
   };
 }
 
-function connect(settings: RabbitSettings, purpose: 'publisher' | 'consumer', log: Logger): { connection: Connection; outages: Outages } {
-  const connection = openConnection(settings.url, {
-    connectionName: `${settings.appName} ${purpose}`,
-    retryLow: 250,
-    retryHigh: 5000,
-    noDelay: true,
-  });
+type Target = {
+  readonly address: RabbitAddress;
+  readonly appName: string;
+  readonly purpose: 'publisher' | 'consumer';
+  readonly refusals: Refusals;
+};
+type Link = Target & { readonly connection: Connection; readonly outages: Outages; readonly probe: Probe };
+
+function connect(target: Target, log: Logger): Link {
+  const { address, appName, purpose, refusals } = target;
+  const connection = openConnection(address, { connectionName: `${appName} ${purpose}`, retryLow: 250, retryHigh: 5000, noDelay: true });
   const outages = createOutages(log, purpose, { lost: 'RabbitMQ connection lost', back: 'RabbitMQ connected' });
-  connection.on('error', (error) => outages.lost(describe(error)));
+  let connectedBefore = false;
+  const noteRefusal = (error: unknown) => refusals.note(purpose, error, connectedBefore);
+  const probe = createProbe(address, { connectionName: `${appName} ${purpose} probe` }, noteRefusal);
+  connection.on('error', (error) => {
+    outages.lost(describe(error));
+    noteRefusal(error);
+    probe.start();
+  });
+  connection.on('connection', () => {
+    connectedBefore = true;
+    refusals.clear(purpose);
+    probe.stop();
+  });
   const alarms = createOutages(log, purpose, { lost: 'RabbitMQ takes no messages', back: 'RabbitMQ takes messages again' }, 'back');
   connection.on('connection.blocked', alarms.lost);
   connection.on('connection.unblocked', alarms.back);
   // A connection that is lost under an alarm is never told of its end.
   connection.on('connection', alarms.back);
-  return { connection, outages };
+  return { ...target, connection, outages, probe };
 }
 
 // Errors of the client may quote the address; the code and the server's own words say enough.
@@ -84,13 +109,16 @@ function describe(error: unknown): string {
   return code ?? message ?? 'unknown';
 }
 
-function startPublisher(settings: RabbitSettings, log: Logger): Publisher {
-  const { connection, outages } = connect(settings, 'publisher', log);
+function startPublisher(settings: RabbitSettings, { connection, outages, probe, purpose, refusals }: Link): Publisher {
   connection.on('connection', outages.back);
   const sender = createSender(
     connection,
     async (channel) => {
-      await channel.exchangeDeclare(exchangeDeclaration);
+      await channel.exchangeDeclare(exchangeDeclaration).catch((error: unknown) => {
+        refusals.note(purpose, error);
+        throw error;
+      });
+      refusals.clear(purpose);
       // An exchange that was made anew has lost its bindings. With another service's queue bound first, an event would count as
       // published that never reached ours. Not on this channel: a queue that is not there yet would end it.
       if (settings.consumes) await connection.queueBind(binding).catch(() => {});
@@ -102,7 +130,10 @@ function startPublisher(settings: RabbitSettings, log: Logger): Publisher {
       return connection.ready;
     },
     publish: (message) => sender.send(envelopeOf(message, settings.appName), Buffer.from(JSON.stringify(message.event))),
-    [Symbol.asyncDispose]: () => closeConnection(connection, sender.close),
+    async [Symbol.asyncDispose]() {
+      probe[Symbol.dispose]();
+      await closeConnection(connection, sender.close);
+    },
   };
 }
 
@@ -112,9 +143,9 @@ export function envelopeOf(logged: LoggedEvent, appName: string) {
   return { exchange, routingKey: logged.event.event_type, ...properties, headers };
 }
 
-function subscribe(settings: RabbitSettings, { handle, bury }: Subscriber, log: Logger): AsyncDisposable {
-  const { connection, outages } = connect(settings, 'consumer', log);
-  return startSubscription(connection, {
+function subscribe(settings: RabbitSettings, { handle, bury }: Subscriber, link: Link): AsyncDisposable {
+  const { connection, outages, probe, purpose, refusals } = link;
+  const subscription = startSubscription(connection, {
     prefetch: settings.prefetch,
     queues: { [queue]: handle, [deadLetterQueue]: bury },
     async declare(channel) {
@@ -123,8 +154,20 @@ function subscribe(settings: RabbitSettings, { handle, bury }: Subscriber, log: 
       await channel.queueDeclare(queueDeclaration);
       await channel.queueBind(binding);
     },
-    onReady: outages.back,
+    onReady() {
+      outages.back();
+      refusals.clear(purpose);
+    },
     // Also for a queue that was deleted.
-    onLost: (error) => outages.lost(describe(error)),
+    onLost(error) {
+      outages.lost(describe(error));
+      refusals.note(purpose, error);
+    },
   });
+  return {
+    async [Symbol.asyncDispose]() {
+      probe[Symbol.dispose]();
+      await subscription[Symbol.asyncDispose]();
+    },
+  };
 }

@@ -1,6 +1,7 @@
 // Sends dead letters to the service's own queue on RabbitMQ once more. A letter counts as sent when RabbitMQ has confirmed it and the
 // queue has it.
 
+import { readRabbitUrl } from '../config/rabbitmq-url.ts';
 import { BrokerError, closeConnection, reachable } from './channel.ts';
 import { openConnection } from './connection.ts';
 import type { Send } from './dead-letters.ts';
@@ -19,7 +20,7 @@ const aboutDeath = new RegExp(`^(x-(first-|last-)?death.*|x-delivery-count|${att
 
 /** @throws BrokerError where RabbitMQ cannot be reached */
 export async function withSend<Result>(url: string, work: (send: Send) => Promise<Result>): Promise<Result> {
-  const connection = openConnection(url, { frameMax: frameBytesMax });
+  const connection = openConnection(readRabbitUrl(url), { frameMax: frameBytesMax });
   await reachable(connection);
   const sender = createSender(connection, async () => {}, confirmTimeoutMs);
   try {

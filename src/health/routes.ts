@@ -11,7 +11,9 @@ export type Readiness = {
   /** Whether PostgreSQL answers and has every migration of this code. Never rejects. */
   database(): Promise<DatabaseState>;
   /** Reported, but no reason to be unready: events wait in the outbox. */
-  broker(): 'ok' | 'away' | 'in process' | 'not used here';
+  broker(): 'ok' | 'away' | 'refused' | 'in process' | 'not used here';
+  /** What somebody has to set right before RabbitMQ can be used. */
+  brokerReason(): string | undefined;
 };
 
 export type HealthParts = { readonly readiness: Readiness; readonly metrics: Metrics };
@@ -21,7 +23,8 @@ const Ready = Type.Object(
   {
     status: Type.Enum(['ready', 'not ready', 'stopping']),
     database: Type.Enum(['ok', 'unreachable', 'migrations missing']),
-    broker: Type.Enum(['ok', 'away', 'in process', 'not used here']),
+    broker: Type.Enum(['ok', 'away', 'refused', 'in process', 'not used here']),
+    broker_reason: Type.Optional(Type.String({ description: 'What has to be set right before RabbitMQ can be used.' })),
   },
   { additionalProperties: false },
 );
@@ -51,7 +54,8 @@ export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
         tags,
         operationId: 'getReady',
         summary: 'May requests be sent here?',
-        description: 'A broker that is away is reported, and does not make the service unready: events wait in the outbox.',
+        description:
+          'A broker that is away, or refuses the service, is reported, and does not make the service unready: events wait in the outbox.',
         response: {
           ...probeRefusals(),
           200: answer('They may.', Ready, { status: 'ready', database: 'ok', broker: 'ok' }),
@@ -61,9 +65,12 @@ export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
     },
     async (_request, reply) => {
       const broker = readiness.broker();
+      const broker_reason = readiness.brokerReason();
       const database = await readiness.database();
       const status = !readiness.accepting() ? 'stopping' : database === 'ok' ? 'ready' : 'not ready';
-      return reply.code(status === 'ready' ? 200 : 503).send({ status, database, broker });
+      return reply
+        .code(status === 'ready' ? 200 : 503)
+        .send({ status, database, broker, ...(broker_reason !== undefined && { broker_reason }) });
     },
   );
 

@@ -7,6 +7,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { after, before, suite, test } from 'node:test';
+import { readRabbitUrl } from '../../src/config/rabbitmq-url.ts';
 import { withChannel } from '../../src/events/channel.ts';
 import { openConnection } from '../../src/events/connection.ts';
 import { type Certificates, createCertificates } from '../support/certificates.ts';
@@ -139,7 +140,7 @@ suite('RABBITMQ_URL reaches', () => {
 
   test('a connection with the heartbeat and the channels that it asks for', async () => {
     const url = `amqp://${credentials}@localhost:${port}?heartbeat=7&channel_max=9`;
-    const connection = openConnection(url, { connectionName: 'asked' });
+    const connection = openConnection(readRabbitUrl(url), { connectionName: 'asked' });
     try {
       await connection.onConnect();
       type Told = { client_properties: { connection_name?: string }; timeout?: number; channel_max?: number };

@@ -113,6 +113,23 @@ export async function createVhost(amqpUrl: string, managementUrl = findManagemen
   };
 }
 
+type Permissions = { readonly configure: string; readonly write: string; readonly read: string };
+
+/** A user of its own, with these permissions on the virtual host of `vhostUrl` or with none; `url` is the address as that user. */
+export async function createUser(vhostUrl: string, permissions?: Permissions) {
+  const { username, password, pathname } = new URL(vhostUrl);
+  const managementUrl = findManagementUrl(vhostUrl);
+  const name = `test-${randomUUID()}`;
+  const secret = randomBytes(8).toString('hex');
+  const api = (method: string, path: string, body?: object) => manage({ managementUrl, username, password, method, path, body });
+  const permit = (to: Permissions) => api('PUT', `permissions${pathname}/${name}`, to);
+  await api('PUT', `users/${name}`, { password: secret, tags: '' });
+  if (permissions !== undefined) await permit(permissions);
+  const url = new URL(vhostUrl);
+  [url.username, url.password] = [name, secret];
+  return { url: url.href, permit, [Symbol.asyncDispose]: () => api('DELETE', `users/${name}`) };
+}
+
 // 5672 has 15672, 5671 has 15671; private nodes keep the rule.
 function findManagementUrl(amqpUrl: string): string {
   const { TEST_RABBITMQ_MANAGEMENT_URL } = process.env;
