@@ -87,6 +87,7 @@ export const brokerFaults: readonly Fault[] = [
     seconds: [5, 10],
     async run({ vhost }, turn) {
       for (let times = 0; times < 3; times += 1) {
+        while (!(await vhost.countMessages()).has(serviceQueue)) await turn.hold(0.2, 0.2);
         await vhost.deleteQueue(serviceQueue);
         turn.say(`deleted ${serviceQueue}`);
         await turn.hold(3, 1.5);

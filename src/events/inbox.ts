@@ -108,13 +108,15 @@ export async function findMissing<Read extends Subjected>(
     isFirst = page.length < pageSize || known.some(({ version }) => version <= (last ?? 0));
   }
   if (earlier.length === 0) return [];
-  const settled = await tx.query<{ event_id: string }>(
-    `select event_id from inbox where event_id = any($1::uuid[])
-     union all select event_id from dead_letter where event_id = any($1::uuid[]) and redriven_at is null`,
+  const unsettled = await tx.query<{ event_id: string }>(
+    // A lookup for each, whatever the planner believes of the tables' sizes: scalar subqueries are not made into joins.
+    `select event_id from unnest($1::uuid[]) as given (event_id)
+     where (select true from inbox where inbox.event_id = given.event_id) is null
+       and (select true from dead_letter where dead_letter.event_id = given.event_id and redriven_at is null limit 1) is null`,
     [earlier.map(({ event }) => event.event_id)],
   );
-  const known = new Set(settled.map(({ event_id }) => event_id));
-  return earlier.filter(({ event }) => !known.has(event.event_id)).reverse();
+  const wanted = new Set(unsettled.map(({ event_id }) => event_id));
+  return earlier.filter(({ event }) => wanted.has(event.event_id)).reverse();
 }
 
 /** Removes up to `limit` ids of events handled longer ago than `days`. @returns how many */

@@ -27,11 +27,12 @@ export async function findUnsettled(db: Db, limit: number, graceMs: number): Pro
   const last = events.at(-1);
   if (last === undefined) return none;
   const rows = await db.query<{ event_id: string }>(
+    // A lookup for each, whatever the planner believes of the tables' sizes: scalar subqueries are not made into joins.
     `select event_id from unnest($1::uuid[], $2::bigint[]) as given (event_id, position)
-     where not exists (select from inbox where inbox.event_id = given.event_id)
-       and not exists (select from delivery_retry where delivery_retry.event_id = given.event_id)
-       and not exists (select from dead_letter where dead_letter.event_id = given.event_id)
-       and not exists (select from event_retry where event_retry.position = given.position)`,
+     where (select true from inbox where inbox.event_id = given.event_id) is null
+       and (select true from delivery_retry where delivery_retry.event_id = given.event_id) is null
+       and (select true from dead_letter where dead_letter.event_id = given.event_id limit 1) is null
+       and (select true from event_retry where event_retry.position = given.position) is null`,
     [events.map(({ event }) => event.event_id), events.map(({ position }) => position)],
   );
   const wanted = new Set(rows.map(({ event_id }) => event_id));

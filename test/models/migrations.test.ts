@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { describeSchema } from '../../scripts/schema.ts';
 import { startPool } from '../../src/db/client.ts';
-import { MigrationError, migrate, migrationStatus } from '../../src/db/migrate.ts';
+import { MigrationError, migrate, migrationStatus, readMigrations } from '../../src/db/migrate.ts';
 import { isHash, startPasswords } from '../../src/security/passwords.ts';
 import { hashPlaintextPasswords, hasPlaintextPasswords } from '../../src/users/adoption.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
@@ -24,6 +24,29 @@ suite('migrations', { concurrency: true }, () => {
   test('the schema after all of them is the committed schema.sql', async () => {
     await using database = await createDatabase();
     assert.equal(await describeSchema(database.url), readFileSync(new URL('../../schema.sql', import.meta.url), 'utf8'));
+  });
+
+  test('dead letters from before 0.2 keep their bytes, and events of that time are not handled again', async () => {
+    await using database = await createDatabase({ template: 'empty' });
+    await database.query(
+      'create table schema_migration (version integer primary key, name text not null, checksum text not null, applied_at timestamptz not null default now())',
+    );
+    for (const { version, name, sql, checksum } of (await readMigrations()).slice(0, 3)) {
+      await database.query(sql);
+      await database.query('insert into schema_migration (version, name, checksum) values ($1, $2, $3)', [version, name, checksum]);
+    }
+    const id = crypto.randomUUID();
+    await database.query(
+      `insert into dead_letter (event_id, event_type, trace_id, attempts, reason, body, position, logged_at, subject)
+       values ($1, 'user.created', 't', 5, 'it was full', '{ "a": 9007199254740993 }', 1, now(), '7')`,
+      [id],
+    );
+    await database.query('update event_state set logged_position = 5, published_position = 4');
+    await migrate(settings(database));
+    const letters = await database.query('select message_id, event_id, body, properties, headers, subject from dead_letter');
+    const body = Buffer.from('{ "a": 9007199254740993 }');
+    assert.deepEqual(letters, [{ message_id: id, event_id: id, body, properties: {}, headers: {}, subject: '7' }]);
+    assert.deepEqual(await database.query('select reconciled_position from inbox_state'), [{ reconciled_position: '4' }]);
   });
 
   test('a schema that is newer than the code is refused', async () => {
@@ -89,7 +112,7 @@ suite('a table of the LiteStar service', { concurrency: true }, () => {
       await migrate(settings(database));
 
       await using service = await startService({}, { database });
-      assert.ok(service.lines.some(({ event }) => event.includes('run "npm run migrate"')));
+      await service.line(({ event }) => event.includes('run "npm run migrate"'));
       assert.ok(!service.text().includes('plain password'));
       const { json } = await service.call('GET', '/users/?per_page=100');
       assert.equal(json.total, 28);

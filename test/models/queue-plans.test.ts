@@ -4,10 +4,15 @@ import assert from 'node:assert/strict';
 import { after, suite, test } from 'node:test';
 import { type Pool, startPool } from '../../src/db/client.ts';
 import { migrate } from '../../src/db/migrate.ts';
+import { createConsumer } from '../../src/events/consumer.ts';
+import { erase, find, redrive } from '../../src/events/dead-letters.ts';
+import type { Delivery } from '../../src/events/delivery.ts';
+import { prune } from '../../src/events/inbox.ts';
 import { readAfter, readBounds } from '../../src/events/log.ts';
 import { measureBacklog } from '../../src/events/publishing.ts';
 import { runOnce } from '../../src/events/relay.ts';
 import { maintain } from '../../src/events/retention.ts';
+import type { Reaction } from '../../src/events/settlement.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { captureLog } from '../support/log.ts';
 import { type Examined, examine } from '../support/plans.ts';
@@ -20,7 +25,7 @@ const rowsMax = 30_000;
 /** A statement that reads the tables many times over takes longer. */
 const statementTimeoutMs = 5000;
 
-const queues = ['outbox', 'event', 'event_retry', 'event_state', 'inbox', 'dead_letter'];
+const queues = ['outbox', 'event', 'event_retry', 'event_state', 'inbox', 'delivery_retry', 'dead_letter'];
 const ofQueues = `from pg_class where oid in (
   select oid from pg_class where relname = any('{${queues.join(',')}}') or relname ~ '^event_(default|\\d{8})$'
   union select indexrelid from pg_index join pg_class on pg_class.oid = indrelid where relname = any('{${queues.join(',')}}') or relname ~ '^event_(default|\\d{8})$')`;
@@ -55,6 +60,43 @@ const relay = (pool: Pool, fateOf: (subject: string) => Fate) => {
   const publisher = createPublisher(({ subject }) => fateOf(subject));
   return (limit?: number) => runOnce({ pool, publisher, faultOf: () => undefined, onLogged: () => {}, metrics, log }, limit);
 };
+
+// In the log: a thousand changes of one user, and one of each of thousands. In the consumer's tables: as many deliveries that are due,
+// each with another behind it, and as many dead letters. Of the busy user the first half was handled.
+const consumerSeed = [
+  `insert into event (position, logged_at, event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
+   select n, now() - interval '1 hour', gen_random_uuid(), 'user.updated', user_id, now(), 'trace', '',
+     json_build_object('user_id', user_id::bigint, 'version', version, 'changed', json_build_array('name'))
+   from (select n, case when n % 20 = 0 then '1' else (n + 100)::text end as user_id, case when n % 20 = 0 then n / 20 else 1 end as version
+         from generate_series(1, ${waiting}) as n) as made`,
+  `update event_state set logged_position = ${waiting}, published_position = ${waiting}`,
+  `insert into inbox (event_id, trace_id, subject, version)
+   select event_id, trace_id, subject, (data ->> 'version')::bigint from event where subject <> '1' or (data ->> 'version')::bigint <= 500`,
+  `insert into delivery_retry (event_id, event_type, trace_id, subject, version, attempts, retry_at, body, properties, headers)
+   select event_id, 'user.updated', 'trace', user_id::text, version, 1, case version when 2 then now() else 'infinity' end,
+     convert_to(json_build_object('event_id', event_id, 'event_type', 'user.updated', 'trace_id', 'trace', 'occurred_at',
+       '2025-01-01T10:00:00.000000Z', 'data', json_build_object('user_id', user_id, 'version', version))::text, 'UTF8'), '{}', '{}'
+   from (select gen_random_uuid() as event_id, n as user_id, version
+         from generate_series(101, 100 + ${waiting / 2}) as n, generate_series(2, 3) as version) as made`,
+  `insert into dead_letter (message_id, event_id, event_type, trace_id, subject, version, attempts, reason, body)
+   select n::text, gen_random_uuid(), 'user.updated', 'trace', n::text, 9, 1, 'a test', 'x' from generate_series(1, ${waiting}) as n`,
+];
+
+const retryDelaysMs = [3_600_000];
+
+function consume(pool: Pool, effect: NonNullable<Reaction['effect']>) {
+  const about: Reaction['about'] = ({ data }) => ({ name: 'user_id', id: Number(data['user_id']), version: Number(data['version']) });
+  const { log } = captureLog();
+  const metrics = createMetrics({ name: 'test', version: '0' });
+  const stopping = new AbortController().signal;
+  const reactions = { 'user.updated': { about, effect } };
+  return createConsumer({ pool, reactions, faultOf: () => undefined, retryDelaysMs, appName: 'test', metrics, log, stopping });
+}
+
+function delivery(userId: number, version: number): Delivery {
+  const event = { event_id: crypto.randomUUID(), event_type: 'user.updated', trace_id: 'trace', data: { user_id: userId, version } };
+  return { body: Buffer.from(JSON.stringify(event)), properties: {}, headers: {}, isHeld: () => true };
+}
 
 function assertBounded(examined: readonly Examined[]): void {
   // The backlog is counted for the gauges, up to a bound of its own.
@@ -105,6 +147,45 @@ for (const version of versions) {
         for (let rounds = 0; (await last(2000)).taken > 0; rounds += 1) assert.ok(rounds < 200, `${await left()} are left`);
         assertBounded(examined.examined);
         assert.equal((await measureBacklog(pool)).depth, 0);
+      });
+
+      test(`those of the consumer too, where the statistics say ${title}`, async () => {
+        const database = `consumed_${index}`;
+        await server.query(`create database ${database} template migrated`);
+        await using pool = startPool(settings(database), 4);
+        await maintain(pool, 30);
+        for (const statement of force) await pool.query(statement);
+        for (const statement of consumerSeed) await pool.query(statement);
+
+        const examined = examine(pool);
+        const seen: string[] = [];
+        const consumer = consume(examined, async (_tx, { data }) => {
+          if (data['user_id'] === 2) throw new Error('never');
+          seen.push(`${data['user_id']}.${data['version']}`);
+        });
+        const deliver = (userId: number, version: number) => consumer.handle(delivery(userId, version));
+        // The very next, the first of a user who was quiet, one that fails and is given up, one after a gap, one behind a waiting one.
+        for (const [userId, version] of [
+          [3, 1],
+          [4, 7],
+          [2, 1],
+          [1, 1001],
+          [101, 4],
+        ] as const)
+          await deliver(userId, version);
+        assert.deepEqual(seen.slice(0, 3), ['3.1', '4.7', '1.501']);
+        assert.equal(seen.length, 3 + 500);
+        for (let rounds = 0; rounds < 10; rounds += 1) await consumer.retryOnce(20);
+        while ((await consumer.reconcileOnce(1000, 0)) > 0);
+        for (const look of [
+          () => prune(examined, 7, 1000),
+          () => find(examined, ['17']),
+          () => erase(examined, ['18']),
+          () => redrive(examined, ['19'], undefined),
+        ])
+          await look();
+        assertBounded(examined.examined);
+        assert.deepEqual(await pool.query('select from inbox where subject = $1 offset 1000', ['1']), [{}]);
       });
 
       test(`20,000 events leave within the fewest rounds where the statistics say ${title}`, async () => {
