@@ -2,47 +2,79 @@
 import { availableParallelism } from 'node:os';
 import { Piscina } from 'piscina';
 import { Problem } from '../problem.ts';
+import { type Caller, createTurns, type Refusal, TurnRefused } from '../runtime/turns.ts';
 import type { HashCost } from './hash-worker.ts';
 
 /** The first choice of OWASP's Password Storage Cheat Sheet for argon2id: 19 MiB, two passes, one lane. */
 export const recommendedCost: HashCost = { memoryKib: 19_456, passes: 2 };
 
 export type Passwords = AsyncDisposable & {
-  /** @returns a PHC string with a salt of its own */
-  hash(plain: string): Promise<string>;
-  verify(hash: string, plain: string): Promise<boolean>;
+  /**
+   * @param caller takes turns with the others; left out for work that waits as long as it has to
+   * @returns a PHC string with a salt of its own
+   */
+  hash(plain: string, caller?: Caller): Promise<string>;
+  verify(hash: string, plain: string, caller?: Caller): Promise<boolean>;
   /** Calls that wait for a thread. */
   readonly waiting: number;
 };
 
 // About two seconds of work for each thread: a caller who waits longer would have given up.
 const waitingPerThread = 100;
+const waitMsMax = 2000;
+/** A hash takes some 20 ms, the dearest verify half a second on one core; the rest is for a machine that is busy. */
+const taskMsMax = 10_000;
 
-export function startPasswords(cost: HashCost = recommendedCost): Passwords {
+const refusals: Readonly<Record<Refusal, () => Problem>> = {
+  full: () => overloaded('Too many passwords wait to be hashed. Try again later.'),
+  late: () => overloaded('Too many passwords wait to be hashed; this one waited as long as any may. Try again later.'),
+  closed: () => overloaded('The service is stopping. Try again later.'),
+  // Nobody reads it.
+  gone: () => new Problem('malformed_request', 'The caller left before the password was hashed.'),
+};
+
+function overloaded(detail: string): Problem {
+  return new Problem('overloaded', detail, { headers: { 'retry-after': '2' } });
+}
+
+export function startPasswords(cost: HashCost = recommendedCost, limits = { waitMsMax, taskMsMax }): Passwords {
   const threads = availableParallelism();
+  const turns = createTurns({ atOnce: threads, waitingMax: threads * waitingPerThread, waitMsMax: limits.waitMsMax });
   const pool = new Piscina({
     filename: new URL('./hash-worker.ts', import.meta.url).href,
     minThreads: threads,
     maxThreads: threads,
-    maxQueue: threads * waitingPerThread,
     // On Linux a thread has a priority of its own: the event loop and PostgreSQL go first. Elsewhere it is the process's.
     niceIncrement: process.platform === 'linux' ? 10 : 0,
   });
 
-  async function work<Result>(name: 'hash' | 'verify', task: object): Promise<Result> {
-    if (pool.queueSize >= pool.options.maxQueue) {
-      throw new Problem('overloaded', 'Too many passwords wait to be hashed. Try again later.', { headers: { 'retry-after': '2' } });
+  async function work<Result>(name: 'hash' | 'verify', task: object, caller: Caller | undefined): Promise<Result> {
+    const end = await turns.take(caller).catch((error: unknown) => {
+      throw error instanceof TurnRefused ? refusals[error.why]() : error;
+    });
+    // Ends the thread, as far as it can be ended, and another takes its place.
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), limits.taskMsMax);
+    try {
+      return await pool.run(task, { name, signal: late.signal });
+    } catch (error) {
+      throw late.signal.aborted ? overloaded('Hashing the password took too long. Try again later.') : error;
+    } finally {
+      clearTimeout(timer);
+      end();
     }
-    return pool.run(task, { name });
   }
 
   return {
-    hash: (plain) => work<string>('hash', { plain, cost }),
-    verify: (hash, plain) => work<boolean>('verify', { hash, plain }),
+    hash: (plain, caller) => work<string>('hash', { plain, cost }, caller),
+    verify: (hash, plain, caller) => work<boolean>('verify', { hash, plain }, caller),
     get waiting() {
-      return pool.queueSize;
+      return turns.waiting;
     },
-    [Symbol.asyncDispose]: () => pool.close(),
+    async [Symbol.asyncDispose]() {
+      turns.close();
+      await pool.close();
+    },
   };
 }
 

@@ -2,6 +2,7 @@
 import type { Db } from '../db/client.ts';
 import { appendSql, appendValues, timestampSql } from '../events/outbox.ts';
 import { Problem } from '../problem.ts';
+import type { Caller } from '../runtime/turns.ts';
 import { isHash, type Passwords } from '../security/passwords.ts';
 import { types } from './events.ts';
 import { columnsSql, type UserRow, userNotFound, userOf } from './queries.ts';
@@ -25,8 +26,12 @@ function laterSql(instant: string): string {
   return `least(greatest(now(), ${instant} + interval '1 microsecond'), timestamptz '9999-12-31 23:59:59.999999+00')`;
 }
 
-export async function createUser({ db, passwords, eventPayload }: CommandParts, { name, surname, password }: NewUser): Promise<User> {
-  const hash = await passwords.hash(password);
+export async function createUser(
+  { db, passwords, eventPayload }: CommandParts,
+  { name, surname, password }: NewUser,
+  caller?: Caller,
+): Promise<User> {
+  const hash = await passwords.hash(password, caller);
   const event = appendSql(
     'created',
     { subject: 'id::text', occurredAt: 'created_at', data: dataSql(`json_build_array('name', 'surname', 'password')`, eventPayload) },
@@ -44,25 +49,25 @@ export async function createUser({ db, passwords, eventPayload }: CommandParts, 
 }
 
 /** Fields that are absent or null keep their value; where nothing changes, nothing is written. @throws user_not_found */
-export async function updateUser(parts: CommandParts, id: string, change: UserChange): Promise<User> {
+export async function updateUser(parts: CommandParts, id: string, change: UserChange, caller?: Caller): Promise<User> {
   const { db, passwords } = parts;
   const password = change.password ?? undefined;
   if (password === undefined) return userOf(await write(parts, id, change, {}));
   // A password that is the present one is no change, and for a user who is not there nothing is hashed.
   const [present] = await db.query<{ password: string }>('select password from "user" where id = $1', [id]);
   if (present === undefined) throw userNotFound(id);
-  if (await matches(passwords, present.password, password)) {
+  if (await matches(passwords, present.password, password, caller)) {
     const row = await write(parts, id, change, { keptHash: present.password });
     // Somebody replaced the password meanwhile: it is to be this one again.
     if (!row.outdated) return userOf(row);
   }
-  return userOf(await write(parts, id, change, { newHash: await passwords.hash(password) }));
+  return userOf(await write(parts, id, change, { newHash: await passwords.hash(password, caller) }));
 }
 
 /** What is no hash, or one that cannot be verified, matches no password. */
-async function matches(passwords: Passwords, stored: string, password: string): Promise<boolean> {
+async function matches(passwords: Passwords, stored: string, password: string, caller: Caller | undefined): Promise<boolean> {
   if (!isHash(stored)) return false;
-  return passwords.verify(stored, password).catch((error: unknown) => {
+  return passwords.verify(stored, password, caller).catch((error: unknown) => {
     if (error instanceof Problem) throw error;
     return false;
   });

@@ -1,10 +1,13 @@
 // The users over HTTP.
+import type { IncomingMessage } from 'node:http';
 import { Type } from 'typebox';
 import type { Db } from '../db/client.ts';
+import { clientNetwork } from '../http/client-address.ts';
 import { mediaTypes } from '../http/negotiation.ts';
 import { Page, PageQuery, perPageDefault } from '../http/paging.ts';
 import { answer, bodyRefusals, reference, refusals } from '../http/responses.ts';
 import type { App } from '../http/server.ts';
+import type { Caller } from '../runtime/turns.ts';
 import { type CommandParts, createUser, deleteUser, updateUser } from './commands.ts';
 import { createUserReader, listUsers } from './queries.ts';
 import { exampleUser, NewUser, User, UserChange, UserId } from './schemas.ts';
@@ -48,7 +51,7 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
       },
     },
     async (request, reply) => {
-      const user = await createUser(parts, request.body);
+      const user = await createUser(parts, request.body, callerOf(request));
       onChange();
       return reply.code(201).header('location', `/users/${user.id}`).send(user);
     },
@@ -107,8 +110,8 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         },
       },
     },
-    async ({ params: { id }, body }, reply) => {
-      const user = await updateUser(parts, id, body);
+    async (request, reply) => {
+      const user = await updateUser(parts, request.params.id, request.body, callerOf(request));
       onChange();
       return reply.send(user);
     },
@@ -135,4 +138,9 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
       return reply.send({ message: `User with id ${id} has been deleted` });
     },
   );
+}
+
+/** Whose turn it is when a password waits to be hashed. */
+function callerOf({ ip, raw }: { ip: string; raw: IncomingMessage }): Caller {
+  return { name: clientNetwork(ip), since: performance.now(), gone: () => raw.socket.destroyed };
 }

@@ -1,6 +1,7 @@
 // A whole service under test: the real system on a database of its own, reached over HTTP.
 import { readConfig } from '../../src/config.ts';
 import { measureBacklog } from '../../src/events/publishing.ts';
+import type { HashCost } from '../../src/security/hash-worker.ts';
 import { startSystem } from '../../src/system.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 import { type CapturedLog, captureLog } from './log.ts';
@@ -22,12 +23,15 @@ export type TestService = AsyncDisposable &
 /** Real argon2id, at a cost that lets a test make hundreds of users. */
 export const cheapCost = { memoryKib: 64, passes: 1 };
 
-export async function startService(env: Record<string, string> = {}, options: { database?: TestDatabase } = {}): Promise<TestService> {
+export async function startService(
+  env: Record<string, string> = {},
+  options: { database?: TestDatabase; passwordCost?: HashCost } = {},
+): Promise<TestService> {
   await using stack = new AsyncDisposableStack();
   const database = options.database ?? stack.use(await createDatabase());
   const captured = captureLog();
   const config = readConfig({ DATABASE_URL: database.url, PORT: '0', SHUTDOWN_DRAIN_MS: '0', ...env });
-  const system = stack.use(await startSystem(config, captured.log, { passwordCost: cheapCost }));
+  const system = stack.use(await startSystem(config, captured.log, { passwordCost: options.passwordCost ?? cheapCost }));
   const running = stack.move();
 
   async function call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {

@@ -9,6 +9,10 @@ import { cheapCost } from '../support/service.ts';
 
 const password = 'correct horse';
 
+function isOverloaded(error: unknown): boolean {
+  return error instanceof Problem && error.code === 'overloaded' && error.headers['retry-after'] === '2';
+}
+
 suite('passwords', () => {
   let passwords: Passwords;
   before(() => {
@@ -77,6 +81,26 @@ suite('passwords', () => {
     assert.ok(outcomes.every((outcome) => typeof outcome !== 'string' || isHash(outcome)));
     assert.equal(passwords.waiting, 0);
     assert.ok(isHash(await passwords.hash(password)));
+  });
+
+  test('a call that takes too long is given up, its thread is replaced, and the others are served', async () => {
+    await using limited = startPasswords({ memoryKib: 64, passes: 1 }, { waitMsMax: 60_000, taskMsMax: 500 });
+    const dear = `$argon2id$v=19$m=65536,t=50,p=1$${'c2FsdHNhbHRzYWx0'}$${'x'.repeat(42)}A`;
+    // As many as there are threads, so that all of them are stuck.
+    const stuck = Array.from({ length: availableParallelism() }, () => assert.rejects(limited.verify(dear, password), isOverloaded));
+    let served: string | undefined;
+    // On a busy machine the new threads may take longer than that to start.
+    while (served === undefined) served = await limited.hash(password).catch(() => undefined);
+    await Promise.all(stuck);
+    assert.ok(isHash(served));
+  });
+
+  test('a caller waits no longer than the limit, and is told to come again', async () => {
+    await using busy = startPasswords({ memoryKib: 65_536, passes: 8 }, { waitMsMax: 1, taskMsMax: 60_000 });
+    const caller = { name: 'a', since: performance.now(), gone: () => false };
+    const begun = Array.from({ length: availableParallelism() }, () => busy.hash(password, caller));
+    await assert.rejects(busy.hash(password, caller), isOverloaded);
+    assert.ok((await Promise.all(begun)).every(isHash));
   });
 
   test('what is no hash is an error, and takes no thread with it', async () => {

@@ -1,0 +1,51 @@
+// One client that makes more users than the machine can hash passwords: others are served, and what nobody waits for is not done.
+import assert from 'node:assert/strict';
+import { availableParallelism } from 'node:os';
+import { test } from 'node:test';
+import { recommendedCost } from '../../src/security/passwords.ts';
+import { startService, type TestService } from '../support/service.ts';
+
+/** Fewer than may wait. */
+const floodSize = 80 * availableParallelism();
+
+function post(service: TestService, from: string, signal?: AbortSignal): Promise<number> {
+  return fetch(`${service.url}/users/`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'x-forwarded-for': from },
+    body: JSON.stringify({ name: 'A', surname: 'B', password: 'correct horse' }),
+    ...(signal !== undefined && { signal }),
+  }).then(
+    async (response) => {
+      await response.arrayBuffer();
+      return response.status;
+    },
+    () => 0,
+  );
+}
+
+async function waiting(service: TestService, matches: (waiting: number) => boolean): Promise<void> {
+  for (;;) {
+    const { text } = await service.call('GET', '/metrics');
+    if (matches(Number(text.match(/^rollcall_password_hash_waiting (\d+)$/m)?.[1]))) return;
+  }
+}
+
+test('a flood of POSTs from one network holds up no POST from another, and ends where its sender goes away', async () => {
+  await using service = await startService({ TRUST_PROXY: 'loopback' }, { passwordCost: recommendedCost });
+  const leaving = new AbortController();
+  const statuses: number[] = [];
+  // One customer's network, of which each address is used once.
+  const flood = Array.from({ length: floodSize }, async (_, n) => {
+    statuses.push(await post(service, `2001:db8::${n.toString(16)}`, leaving.signal));
+  });
+  await waiting(service, (count) => count >= floodSize / 2);
+  const before = statuses.length;
+  assert.equal(await post(service, '2001:db8:0:1::1'), 201);
+  const passed = statuses.length - before;
+  assert.ok(passed < floodSize / 4, `${passed} of the flood were answered meanwhile`);
+  leaving.abort();
+  await Promise.all(flood);
+  await waiting(service, (count) => count === 0);
+  const [row] = await service.database.query<{ users: string }>('select count(*) as users from "user"');
+  assert.ok(Number(row?.users) < floodSize, `${row?.users} users`);
+});
