@@ -519,16 +519,18 @@ function accept({ responses }: Operation): fc.Arbitrary<Accept> {
 
 const traceHeaders = fc.oneof(
   { arbitrary: fc.constant({}), weight: 4 },
+  fc.constantFrom<Call['headers']>({ 'sec-fetch-site': 'same-origin' }, { 'sec-fetch-site': 'none' }, { 'sec-fetch-mode': 'cors' }),
   fc.string({ unit: 'grapheme-ascii', maxLength: 200 }).map((text) => ({ 'x-request-id': text.trim() })),
   fc.constantFrom('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', '00-0-0-0', 'ff').map((traceparent) => ({ traceparent })),
 );
 
-/** A request of this operation with nothing wrong in it. */
+/** A request of this operation with nothing wrong in it. What refuses no host is asked under one of somebody else. */
 export function validExamples(operation: Operation): fc.Arbitrary<Example> {
+  const host = operation.responses[421] === undefined ? { host: 'a.example' } : {};
   return fc
     .tuple(validPath(operation), validQuery(operation), accept(operation), traceHeaders, validBody(operation))
     .map(([path, query, { headers, prefers }, trace, { headers: bodyHeaders, bytes, sent }]) => ({
-      ...exampleOf(operation.method, `${path}${query}`, { ...headers, ...trace, ...bodyHeaders }, bytes, 'nothing wrong'),
+      ...exampleOf(operation.method, `${path}${query}`, { ...host, ...headers, ...trace, ...bodyHeaders }, bytes, 'nothing wrong'),
       ...(prefers !== undefined && { prefers }),
       ...(sent !== undefined && { sent }),
     }));
@@ -561,6 +563,27 @@ export function invalidExamples(operation: Operation): fc.Arbitrary<Example> {
 
 type Fault = (right: Call) => Example;
 
+const otherHosts = ['a.example', 'localhost.a.example', '127.0.0.1.a.example', '0.0.0.0:8000', '[::2]:8000', 'xn--localhost-4d7e'];
+const otherPages: Call['headers'][] = [
+  { 'sec-fetch-site': 'cross-site' },
+  { 'sec-fetch-site': 'same-site' },
+  { 'sec-fetch-site': 'x' },
+  { origin: 'null' },
+  { origin: 'https://a.example' },
+  { origin: 'http://localhost:1', 'sec-fetch-site': 'same-origin' },
+];
+
+// What is refused for who asks, whatever is asked.
+function wrongCallers({ method, responses }: Operation): fc.Arbitrary<Fault>[] {
+  const withHeaders = (headers: Call['headers'], about: string): Fault => {
+    return (right) => exampleOf(method, right.target, { ...right.headers, ...headers }, right.body, about);
+  };
+  return [
+    ...(responses[421] === undefined ? [] : [fc.constantFrom(...otherHosts.map((host) => withHeaders({ host }, 'another host')))]),
+    ...(responses[403] === undefined ? [] : [fc.constantFrom(...otherPages.map((page) => withHeaders(page, 'a page of another site')))]),
+  ];
+}
+
 function faultsOf(operation: Operation): fc.Arbitrary<Fault>[] {
   const faults: fc.Arbitrary<Fault>[] = [
     invalidQuery(operation).map(
@@ -575,6 +598,7 @@ function faultsOf(operation: Operation): fc.Arbitrary<Fault>[] {
             exampleOf(method, path, headers, body, about),
       ),
     ),
+    ...wrongCallers(operation),
   ];
   if (operation.requestBody === undefined) return faults;
   const withBody = (bytes: Uint8Array | undefined, headers: Record<string, string>, about: string): Fault => {
