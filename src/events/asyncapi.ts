@@ -1,6 +1,6 @@
 // The AsyncAPI document, made from the same schemas that the publisher and the consumer check events with.
 import type { EventDefinition } from './envelope.ts';
-import { deadLetterQueue, exchange, queue } from './topology.ts';
+import { exchange, queue } from './topology.ts';
 
 export function asyncApiDocument(definitions: readonly EventDefinition[], version: string): object {
   const named = definitions.map((definition) => ({ name: definition.type.replaceAll('.', '_'), ...definition }));
@@ -18,7 +18,7 @@ export function asyncApiDocument(definitions: readonly EventDefinition[], versio
       [exchange]: {
         address: exchange,
         title: 'Lifecycle events of users',
-        description: `Durable topic exchange; the routing key is the event type. Bind a queue of your own to it. The service itself reads \`${queue}\` and gives up to \`${deadLetterQueue}\`.`,
+        description: `Durable topic exchange; the routing key is the event type. Bind a queue of your own to it. The service itself reads \`${queue}\`.`,
         messages: Object.fromEntries(named.map(({ name }) => [name, { $ref: `#/components/messages/${name}` }])),
         bindings: {
           amqp: {
