@@ -1,5 +1,5 @@
-// Who owns what in a data folder. Started as root, the folder and the log in it are root's, and the server's account owns only the
-// cluster and the socket's folder; what root does inside these never follows a name that the account, or an earlier one, could have changed.
+// Who owns what in a data folder. Started as root, the folder is root's and closed, the log in it too, and the server's account owns
+// only the cluster in it; what root does there never follows a name that the account, or an earlier one, could have changed.
 import { chmod, lchown, lstat, mkdir, readdir, rm, rmdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { explain } from './explanations.ts';
@@ -10,7 +10,7 @@ type Folder = { readonly dataDir: string; readonly pgdata: string; readonly sock
 const ours = /^(?:pgdata|run|postgres\.log|init-.*|handover-\d+)$/;
 const handover = /^handover-(\d+)$/;
 
-/** Makes a data folder root's, which the account can pass through but not change. A folder with other files of root's is left alone. */
+/** Makes a data folder root's alone. A folder with other files of root's is left as it is. */
 export async function seal(dataDir: string): Promise<void> {
   const names = await readdir(dataDir);
   if (!names.includes('pgdata') && names.some((name) => !ours.test(name))) {
@@ -18,7 +18,9 @@ export async function seal(dataDir: string): Promise<void> {
   }
   if ((await lstat(dataDir)).uid !== 0) await lchown(dataDir, 0, 0);
   const { uid, mode } = await lstat(dataDir);
-  if (uid === 0 && (mode & 0o023) !== 0o001) await chmod(dataDir, (mode & 0o755) | 0o001);
+  // Linux brings the server past it. From the cluster, `..` then leads nowhere, though the folders above may be open further up.
+  const closed = process.platform === 'linux' ? 0o700 : 0o711;
+  if (uid === 0 && (mode & 0o777) !== closed) await chmod(dataDir, closed);
 }
 
 /** Makes a folder of mode 0700 that belongs to the account, or proves that an existing one does; what someone else made is refused. */
@@ -61,25 +63,50 @@ export async function handOver({ dataDir, socketDir, account }: Folder, from: nu
   const mark = join(dataDir, `handover-${from}`);
   await writeFile(mark, '');
   for (const name of await readdir(dataDir)) if (/^(?:pgdata|init-.*)$/.test(name)) await give(join(dataDir, name), from, account);
-  await give(socketDir, from, account);
-  // A socket that somebody else still holds open must not be taken for the server's.
-  for (const name of await readdir(socketDir)) await unlink(join(socketDir, name)).catch(ignoreMissing);
+  if (socketDir !== insideOf(dataDir)) {
+    await give(socketDir, from, account);
+    // A socket that somebody else still holds open must not be taken for the server's.
+    for (const name of await readdir(socketDir)) await unlink(join(socketDir, name)).catch(ignoreMissing);
+  }
   await rm(mark, { force: true });
 }
 
-/** Says who may log in: whoever starts the service, and root, as any role; the system tells the server who connects (peer). */
-export async function writeAccessRules({ dataDir, pgdata, account }: Folder): Promise<void> {
+/**
+ * Writes who may log in: whoever starts the service, and root, as any role; the system tells the server who connects (peer). Makes the
+ * folder for the socket, and its name in the data folder. No server may run, but one may start.
+ */
+export async function furnish({ dataDir, pgdata, socketDir, account }: Folder): Promise<void> {
   const users = new Set([nameOfSelf(), 'root', ...(account.kind === 'owner' ? [account.name] : [])]);
   const files = {
     'pg_hba.conf': 'local all all peer map=rollcall\n',
     'pg_ident.conf': [...users].map((user) => `rollcall "${user.replaceAll('"', '""')}" all\n`).join(''),
   };
-  const script = Object.keys(files).map(
-    (name, n) => `printf '# Written by Rollcall at each start.\\n%s' "$${n + 1}" >${name}.$$ && mv -f ${name}.$$ ${name}`,
+  const inside = Object.keys(files).map(
+    (name, n) => `printf '# Written by Rollcall at each start.\\n%s' "$${n + 2}" >${name}.$$ && mv -f ${name}.$$ ${name}`,
   );
+  // The lock that counts is the cluster's; that of the socket may hold a process id that is somebody else's by now.
+  inside.push('mkdir -p run', 'rm -f "$1/.s.PGSQL.5432.lock"');
+  const lockDir = socketDir === insideOf(dataDir) ? 'run' : socketDir;
   // As the account: whatever it has put under these names, it overwrites itself.
-  const { status, output } = await run(account, pgdata, 'sh', ['-c', `umask 077; ${script.join(' && ')}`, 'sh', ...Object.values(files)]);
-  if (status !== 0) throw new EmbeddedPostgresError(explain(output, dataDir));
+  await succeed(account, pgdata, inside, [lockDir, ...Object.values(files)]);
+  // Earlier versions had a folder where the link stands now.
+  const stale = '{ [ ! -d run ] || { rm -f run/.s.PGSQL.5432 run/.s.PGSQL.5432.lock && rmdir run; }; }';
+  await succeed(
+    account.kind === 'owner' ? account : undefined,
+    dataDir,
+    [`[ -h run ] || { ${stale} && ln -s pgdata/run run; } || [ -h run ]`],
+    [],
+  );
+
+  async function succeed(as: Account | undefined, folder: string, steps: readonly string[], args: readonly string[]): Promise<void> {
+    const { status, output } = await run(as, folder, 'sh', ['-c', `umask 077; ${steps.join(' && ')}`, 'sh', ...args]);
+    if (status !== 0) throw new EmbeddedPostgresError(explain(output, dataDir));
+  }
+}
+
+/** Where the socket is by its usual name. It lies in the cluster, so that a server need not reach anything outside it. */
+export function insideOf(dataDir: string): string {
+  return join(dataDir, 'run');
 }
 
 /** Removes what interrupted or beaten starters were making. Only the holder of the folder may. */
@@ -89,8 +116,7 @@ export async function removeDrafts(folder: Folder): Promise<void> {
 
 /** An initdb that outlived its starter may still be writing; what stays goes at the next start. */
 export async function removeDraft({ dataDir, account }: Folder, name: string): Promise<void> {
-  await run(account, dataDir, 'rm', ['-rf', '--', name]).catch(() => {});
-  // Where the data folder is root's, only root can take the empty folder out of it.
+  await run(account, join(dataDir, name), 'find', ['.', '-mindepth', '1', '-delete']).catch(() => {});
   await rmdir(join(dataDir, name)).catch(() => {});
 }
 

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Binaries, openBinaries } from './binaries.ts';
-import { findFormerOwner, handOver, ignoreExisting, makePrivate, removeDraft, seal, writeAccessRules } from './data-folder.ts';
+import { findFormerOwner, furnish, handOver, ignoreExisting, insideOf, makePrivate, removeDraft, seal } from './data-folder.ts';
 import { explain } from './explanations.ts';
 import { type Account, EmbeddedPostgresError, findAccount, launch, run } from './unprivileged.ts';
 
@@ -62,12 +62,7 @@ export async function openPlace(asked: string, log: Log = () => {}): Promise<Pla
   const inside = insideOf(dataDir);
   const outside = join(tmpdir(), `rollcall-${createHash('sha256').update(dataDir).digest('hex').slice(0, 16)}`);
   const socketDir = Buffer.byteLength(join(inside, socketName)) <= socketPathBytesMax ? inside : outside;
-  await makePrivate(socketDir, account);
-  await access(socketDir, constants.R_OK | constants.W_OK | constants.X_OK).catch(() => {
-    throw new EmbeddedPostgresError(
-      `This root may not enter ${socketDir}, which belongs to the account "${account.name}" (it lacks CAP_DAC_OVERRIDE): start as an ordinary user, or set DATABASE_URL.`,
-    );
-  });
+  if (socketDir !== inside) await makePrivate(socketDir, account);
   return { dataDir, pgdata: join(dataDir, 'pgdata'), socketDir, account, binaries };
 }
 
@@ -79,6 +74,11 @@ export async function createCluster(place: Place, options: { durable: boolean })
   const draft = await mkdtemp(join(dataDir, 'init-'));
   try {
     await lchown(draft, account.uid, account.gid);
+    await access(draft, constants.R_OK | constants.W_OK | constants.X_OK).catch(() => {
+      throw new EmbeddedPostgresError(
+        `Root may not enter the folders of the account "${account.name}" in ${dataDir} (CAP_DAC_OVERRIDE is missing): start as an ordinary user, or set DATABASE_URL.`,
+      );
+    });
     const args = ['-D', nameFor(account, draft), '-U', adminRole, '--auth-local=peer', '--auth-host=reject'];
     args.push('--data-checksums', '--no-instructions');
     args.push('--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8');
@@ -104,7 +104,7 @@ export async function prepare(place: Place, log: Log): Promise<boolean> {
     await handOver(place, from);
     log('PostgreSQL data given to their own account', { account: place.account.name, from });
   }
-  await writeAccessRules(place);
+  await furnish(place);
   return true;
 }
 
@@ -163,8 +163,8 @@ export function spawnPostmaster(place: Place, name: string, settings: Record<str
     'rollcall.pgdata': place.pgdata,
     port: `${port}`,
     listen_addresses: '',
-    // The server stands in pgdata: from there it reaches the folder beside it, whoever may not pass through the folders above.
-    unix_socket_directories: place.socketDir === insideOf(place.dataDir) ? '../run' : `"${place.socketDir.replaceAll('"', '""')}"`,
+    // From pgdata, where the server stands.
+    unix_socket_directories: place.socketDir === insideOf(place.dataDir) ? 'run' : `"${place.socketDir.replaceAll('"', '""')}"`,
     unix_socket_permissions: '0700',
     cluster_name: name,
   };
@@ -180,10 +180,6 @@ export function spawnPostmaster(place: Place, name: string, settings: Record<str
   return child;
 }
 
-function insideOf(dataDir: string): string {
-  return join(dataDir, 'run');
-}
-
 // What a program that starts in `folder` calls it. Linux follows this link without passing through the folders above (proc(5)), which
 // may be closed to another account; PostgreSQL makes any relative name absolute.
 function nameFor(account: Account, folder: string): string {
@@ -194,10 +190,10 @@ export function hasExited(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
-/** Whether a server that could not start may start later; lock files that keep it from starting, but belong to no server, are freed. */
-export function mayPass(said: string, { pgdata, socketDir }: Place): boolean {
+/** Whether a server that could not start may start later; a lock file that keeps it from starting, but belongs to no server, is freed. */
+export function mayPass(said: string, { pgdata }: Place): boolean {
   const passes = passingWords.test(said);
-  if (passes) for (const file of [join(pgdata, 'postmaster.pid'), join(socketDir, `${socketName}.lock`)]) freeLockFile(file, pgdata);
+  if (passes) freeLockFile(join(pgdata, 'postmaster.pid'), pgdata);
   return passes;
 }
 

@@ -61,22 +61,22 @@ export function nameOfSelf(): string {
   }
 }
 
-/** Starts a program as the account. The folder is entered before root is given up, so a folder above it may be closed to the account. */
+/** Starts a program as the account, or as this process's own user. The folder is entered before root is given up, so a folder above it may be closed to the account. */
 export function launch(
-  account: Account | 'root',
+  account: Account | undefined,
   cwd: string,
   program: string,
   args: readonly string[],
   options: SpawnOptions,
 ): ChildProcess {
   // Node takes a signed number here.
-  const identity = account === 'root' || account.kind === 'self' ? {} : { uid: account.uid | 0, gid: account.gid | 0 };
+  const identity = account === undefined || account.kind === 'self' ? {} : { uid: account.uid | 0, gid: account.gid | 0 };
   return spawn(program, args, { ...options, ...identity, cwd, env: environment });
 }
 
 /** Runs a program to its end; `output` is both of its streams. A program that cannot be started rejects. */
 export async function run(
-  account: Account | 'root',
+  account: Account | undefined,
   cwd: string,
   program: string,
   args: readonly string[],
@@ -88,7 +88,7 @@ export async function run(
 }
 
 async function findUser(user: string | number): Promise<User | undefined> {
-  const answers = await Promise.all(['-u', '-g', '-un'].map((flag) => run('root', '/', 'id', [flag, `${user}`])));
+  const answers = await Promise.all(['-u', '-g', '-un'].map((flag) => run(undefined, '/', 'id', [flag, `${user}`])));
   if (answers.some(({ status }) => status !== 0)) return undefined;
   const [uid, gid, name = ''] = answers.map(({ output }) => output.trim());
   return { uid: Number(uid), gid: Number(gid), name };
@@ -96,7 +96,7 @@ async function findUser(user: string | number): Promise<User | undefined> {
 
 async function createUser(onCreated: (name: string) => void): Promise<User> {
   for (const startedAt = performance.now(); ; await delay(pollMs)) {
-    const { status, output } = await run('root', '/', 'useradd', addUser).catch((error: Error) => ({
+    const { status, output } = await run(undefined, '/', 'useradd', addUser).catch((error: Error) => ({
       status: null,
       output: error.message,
     }));
