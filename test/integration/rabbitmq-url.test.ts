@@ -107,7 +107,7 @@ suite('RABBITMQ_URL reaches', () => {
       await connect(`amqps://${credentials}@[::1]:${rabbit.tlsPort}/%2f?${query({ cacertfile: certificates.ca })}`),
       'connected',
     );
-    await using service = await startService({ RABBITMQ_URL: `amqp://${credentials}@[0:0::1]:${port}` });
+    await using service = await startService({ RABBITMQ_URL: `amqp://${credentials}@[0:0::1]:${port}?channel_max=4` });
     const { id } = await service.createUser();
     await service.line(({ event }) => event === `Received event user.created with user_id=${id}`);
   });
