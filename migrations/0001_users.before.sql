@@ -23,6 +23,11 @@ begin
   if (select relkind <> 'r' from pg_class where oid = adopted) then
     raise exception '"user" is no ordinary table, and only such a one can be adopted: rename it, or let DATABASE_URL lead to another database';
   end if;
+  select format('the table "user" belongs to the role %I, and only its owner can adopt it: run alter table "user" owner to %I', pg_get_userbyid(relowner), current_user)
+  into fault from pg_class where oid = adopted and not pg_has_role(relowner, 'usage');
+  if fault is not null then
+    raise exception '%', fault;
+  end if;
   -- What is no table of the LiteStar service is for the migration to refuse.
   if (select count(*) < 4 from pg_attribute
       where attrelid = adopted and attname in ('id', 'name', 'surname', 'password') and not attisdropped) then
@@ -63,6 +68,15 @@ begin
       raise exception 'the column % of the table "user" is of type %: give it the type timestamp with time zone, or drop it', clock, kind;
     end if;
   end loop;
+
+  -- SQLAlchemy's version counter, and others' of that name.
+  select atttypid::regtype into kind from pg_attribute where attrelid = adopted and attname = 'version' and not attisdropped;
+  if kind in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) then
+    update "user" set version = 1 where version is null or version not between 1 and 9007199254740000;
+    alter table "user" alter column version type bigint, alter column version set default 1, alter column version set not null;
+  elsif kind is not null then
+    raise exception 'the column version of the table "user" is of type %, and counts changes here: rename it', kind;
+  end if;
 
   -- Sequences that may have given out ids: those that the column owns, that of its default, and those that belong to no other
   -- column and have a name by which SQLAlchemy, advanced-alchemy, Django or Hibernate would have made one for this table.

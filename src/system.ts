@@ -30,6 +30,7 @@ import { createMetrics } from './telemetry/metrics.ts';
 import { hasPlaintextPasswords } from './users/adoption.ts';
 import { definitions } from './users/events.ts';
 import { reactions } from './users/reactions.ts';
+import { findContradiction } from './users/refusals.ts';
 
 /** For reads by id and at the end of the event log, which no list or write holds up. */
 const readsPoolSize = 2;
@@ -206,6 +207,8 @@ async function prepareInTime(
     if (await hasPlaintextPasswords(pool)) {
       log.warn({ component: 'postgres' }, 'Passwords of adopted users are stored as they were typed: run "npm run migrate" to hash them');
     }
+    const contradiction = await findContradiction(pool);
+    if (contradiction !== undefined) log.warn({ component: 'postgres' }, `Every new user is refused: ${contradiction}`);
     ready = true;
   }
 

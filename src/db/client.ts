@@ -1,8 +1,9 @@
 // Connections to PostgreSQL and the two ways to use them: Db runs statements, Tx runs them inside one transaction.
 // Whatever goes wrong with the server reaches the caller as the problem database_unavailable, within the two time limits.
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Problem } from '../problem.ts';
-import { isUnavailable } from './sqlstate.ts';
+import { isUnavailable, meaningOf } from './sqlstate.ts';
 
 export type Db = {
   /** One statement, `$1` for the first value; int8 comes back as a string. */
@@ -43,9 +44,42 @@ export function clientConfig(settings: ConnectionSettings): pg.ClientConfig {
 // relay's lock that stopped would then hold it for ever. No compiling of statements (`jit`): that takes a quarter of a second
 // where the statistics promise many rows, and what runs here reads few.
 function beginSql({ statementTimeoutMs }: ConnectionSettings): string {
-  if (statementTimeoutMs === 0) return 'begin';
+  // Statements of one transaction read what others have committed meanwhile: the relay's lock and the order of the log rest on it.
+  const begin = 'begin isolation level read committed';
+  if (statementTimeoutMs === 0) return begin;
   const settings = { statement_timeout: statementTimeoutMs, idle_in_transaction_session_timeout: idleInTransactionMs, jit: 'off' };
-  return ['begin', ...Object.entries(settings).map(([name, value]) => `set local ${name} = ${value}`)].join('; ');
+  return [begin, ...Object.entries(settings).map(([name, value]) => `set local ${name} = ${value}`)].join('; ');
+}
+
+// What a role or a database may have other defaults for, and statements here rest on. Behind PgBouncer in transaction mode it
+// reaches one session of several: there a default isolation above read committed costs repeated statements, and no more.
+const sessionSql = [
+  "default_transaction_isolation = 'read committed'",
+  'default_transaction_read_only = off',
+  'standard_conforming_strings = on',
+  "datestyle = 'ISO'",
+  "timezone = 'UTC'",
+  'lock_timeout = 0',
+]
+  .map((setting) => `set ${setting}`)
+  .join('; ');
+
+export async function prepareSession(client: pg.ClientBase): Promise<void> {
+  await client.query(sessionSql);
+}
+
+/** How often one statement is run where another transaction was in its way and nothing of it was done. */
+const attemptsMax = 8;
+
+async function runAlone<Row>(pool: pg.Pool, text: string, values: readonly unknown[] | undefined): Promise<Row[]> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return (await pool.query(text, values as unknown[])).rows as Row[];
+    } catch (error) {
+      if (attempt === attemptsMax || meaningOf(error) !== 'again') throw asProblem(error);
+      await sleep(Math.random() * 5 * attempt);
+    }
+  }
 }
 
 function asProblem(error: unknown): unknown {
@@ -56,7 +90,7 @@ function asProblem(error: unknown): unknown {
   });
 }
 
-async function run<Row>(client: pg.ClientBase | pg.Pool, text: string, values: readonly unknown[] | undefined): Promise<Row[]> {
+async function run<Row>(client: pg.ClientBase, text: string, values: readonly unknown[] | undefined): Promise<Row[]> {
   try {
     return (await client.query(text, values as unknown[])).rows as Row[];
   } catch (error) {
@@ -75,13 +109,13 @@ export type Pool = Db &
 
 /** Connections are made when they are needed; a server that is away is an error of the query, not of the start. */
 export function startPool(settings: ConnectionSettings, size: number): Pool {
-  const pool = new pg.Pool({ ...clientConfig(settings), max: size, idleTimeoutMillis: 60_000 });
+  const pool = new pg.Pool({ ...clientConfig(settings), max: size, idleTimeoutMillis: 60_000, onConnect: prepareSession });
   const begin = beginSql(settings);
   // The pool drops a broken idle connection by itself; without a listener the event would end the process.
   pool.on('error', () => {});
 
   return {
-    query: (text, values) => run(pool, text, values),
+    query: (text, values) => runAlone(pool, text, values),
     async inTransaction(work) {
       const client = await pool.connect().catch((error: unknown) => {
         throw asProblem(error);

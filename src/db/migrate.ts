@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import pg from 'pg';
-import { type ConnectionSettings, clientConfig, type Db } from './client.ts';
+import { type ConnectionSettings, clientConfig, type Db, prepareSession } from './client.ts';
 
 export type Migration = {
   readonly version: number;
@@ -72,6 +72,7 @@ async function connected<Result>(settings: ConnectionSettings, work: (client: pg
   client.on('error', () => {});
   await client.connect();
   try {
+    await prepareSession(client);
     return await work(client);
   } finally {
     await client.end().catch(() => {});
@@ -92,6 +93,7 @@ export type MigrateOptions = {
 export async function migrate(settings: ConnectionSettings, options: MigrateOptions = {}): Promise<string[]> {
   const migrations = await readMigrations();
   return connected(settings, async (client) => {
+    await requireUtf8(client);
     // Nothing to do is the usual case, and needs no lock.
     if (compare(migrations, await readApplied(client)).length === 0) return [];
     await client.query('select pg_advisory_lock($1)', [lockKey]);
@@ -105,6 +107,15 @@ export async function migrate(settings: ConnectionSettings, options: MigrateOpti
   });
 }
 
+async function requireUtf8(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ encoding: string }>("select current_setting('server_encoding') as encoding");
+  const encoding = rows[0]?.encoding;
+  if (encoding === 'UTF8') return;
+  throw new MigrationError(
+    `The database "${client.database}" has the encoding ${encoding}, which cannot hold every name: make one with UTF8 ("npm run db:setup" does), move what is there, and let DATABASE_URL name it.`,
+  );
+}
+
 async function apply(client: pg.Client, migration: Migration, { onWarning, variables = {} }: MigrateOptions): Promise<void> {
   const { version, name, before, sql, checksum } = migration;
   const warnings: string[] = [];
@@ -112,10 +123,11 @@ async function apply(client: pg.Client, migration: Migration, { onWarning, varia
     if (message !== undefined) warnings.push(message);
   };
   client.on('notice', listen);
-  await client.query('begin');
   try {
-    // Warnings and nothing less, whatever the role's default is.
-    await client.query('set local client_min_messages = warning');
+    // Warnings and nothing less, and no limit of time, whatever the role's defaults are.
+    await client.query(
+      'begin isolation level read committed; set local client_min_messages = warning; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0',
+    );
     for (const [key, value] of Object.entries(variables)) await client.query('select set_config($1, $2, true)', [`rollcall.${key}`, value]);
     await client.query(
       `create table if not exists schema_migration (

@@ -23,13 +23,27 @@ export async function createRoleAndDatabase(url: string, adminUrl: string): Prom
     }
     const { rowCount: databases } = await admin.query('select from pg_database where datname = $1', [database]);
     if (databases === 0) {
-      await unlessThere(admin.query(`create database ${pg.escapeIdentifier(database)} owner ${role}`), sqlstate.duplicateDatabase);
+      await createUtf8Database(admin, `create database ${pg.escapeIdentifier(database)} owner ${role}`);
       created.push(`database ${database}`);
     }
   } finally {
     await admin.end().catch(() => {});
   }
   return created;
+}
+
+// From template0, the only one from which the encoding may differ. Where the server's own locale is of another encoding, one that
+// knows letters is tried, and then the one that every server has.
+async function createUtf8Database(admin: pg.Client, statement: string): Promise<void> {
+  const locales = ['', " locale 'C.UTF-8'", " locale 'C'"];
+  for (const [n, locale] of locales.entries()) {
+    try {
+      return await unlessThere(admin.query(`${statement} template template0 encoding 'UTF8'${locale}`), sqlstate.duplicateDatabase);
+    } catch (error) {
+      const isLocale = [sqlstate.invalidParameterValue, sqlstate.wrongObjectType].some((code) => code === codeOf(error));
+      if (!isLocale || n === locales.length - 1) throw error;
+    }
+  }
 }
 
 // Another instance may do the same at the same moment; unique_violation is what the loser of that race sees.

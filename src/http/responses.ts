@@ -23,6 +23,9 @@ const exampleDetails: Partial<Record<ProblemCode, string>> = {
   malformed_body: 'The body is not valid JSON.',
   malformed_request: 'The path is not valid percent-encoding.',
   user_not_found: 'User with id 999 not found',
+  user_referenced: 'User with id 1 is referenced by the table "invoice" (constraint "invoice_user_id_fkey").',
+  user_conflict: 'Another user has the same name (constraint "user_name_key").',
+  user_rejected: 'The table "user" does not take these values (constraint "user_name_check").',
   body_too_large: 'The body is larger than 32 KiB.',
 };
 

@@ -6,6 +6,7 @@ import type { Caller } from '../runtime/turns.ts';
 import { isHash, type Passwords } from '../security/passwords.ts';
 import { types } from './events.ts';
 import { columnsSql, type UserRow, userNotFound, userOf } from './queries.ts';
+import { isIdTaken, refusalOf } from './refusals.ts';
 import type { NewUser, User, UserChange } from './schemas.ts';
 
 export type CommandParts = {
@@ -26,6 +27,18 @@ function laterSql(instant: string): string {
   return `least(greatest(now(), ${instant} + interval '1 microsecond'), timestamptz '9999-12-31 23:59:59.999999+00')`;
 }
 
+/** One statement that writes. @throws a problem where the table has a rule against it */
+async function execute<Row extends object>(db: Db, text: string, values: readonly unknown[], id?: string): Promise<Row[]> {
+  try {
+    return await db.query<Row>(text, values);
+  } catch (error) {
+    throw await refusalOf(db, error, id);
+  }
+}
+
+/** Ids that somebody took past the sequence are passed over, so many at most for one user. */
+const takenIdsMax = 50;
+
 export async function createUser(
   { db, passwords, eventPayload }: CommandParts,
   { name, surname, password }: NewUser,
@@ -37,15 +50,25 @@ export async function createUser(
     { subject: 'id::text', occurredAt: 'created_at', data: dataSql(`json_build_array('name', 'surname', 'password')`, eventPayload) },
     4,
   );
-  const [row] = await db.query<UserRow>(
-    `with created as (
+  const statement = `with created as (
        insert into "user" (name, surname, password) values ($1, $2, $3)
        returning id, name, surname, version, created_at, updated_at
      ), event as (${event})
-     select ${columnsSql} from created`,
-    [name, surname, hash, ...appendValues(types.created)],
-  );
-  return userOf(row as UserRow);
+     select ${columnsSql} from created`;
+  for (let taken = 0; ; taken += 1) {
+    try {
+      const [row] = await db.query<UserRow>(statement, [name, surname, hash, ...appendValues(types.created)]);
+      if (row === undefined) throw takenAway();
+      return userOf(row);
+    } catch (error) {
+      if (taken === takenIdsMax || !(await isIdTaken(db, error))) throw await refusalOf(db, error);
+    }
+  }
+}
+
+/** A trigger that gives null, or a rule, has made nothing of a statement. */
+function takenAway(): Problem {
+  return new Problem('user_rejected', 'The table "user" does not take the change (a trigger or rule takes it away).');
 }
 
 /** Fields that are absent or null keep their value; where nothing changes, nothing is written. @throws user_not_found */
@@ -84,7 +107,8 @@ async function write(
   // `old` holds the row's lock and so its latest version, even where this statement had to wait for another writer:
   // what is compared and what is returned are of the same moment. `u` is at first as the statement's snapshot has it, and
   // must not be compared with.
-  const [row] = await db.query<UserRow & { outdated: boolean }>(
+  const [row] = await execute<UserRow & { outdated: boolean }>(
+    db,
     `with old as (
        select id, name, surname, password, created_at, updated_at, coalesce(password <> $5, false) as outdated
        from "user" where id = $1 for update
@@ -105,6 +129,7 @@ async function write(
      union all
      select ${columnsSql}, outdated from old where not exists (select from changed)`,
     [id, name ?? null, surname ?? null, newHash ?? null, keptHash ?? null, ...appendValues(types.updated)],
+    id,
   );
   if (row === undefined) throw userNotFound(id);
   return row;
@@ -118,13 +143,17 @@ export async function deleteUser({ db }: CommandParts, id: string): Promise<void
     2,
   );
   // now() is when this statement began, which may be before the last change that it waited for.
-  const rows = await db.query(
+  const rows = await execute(
+    db,
     `with deleted as (
        delete from "user" where id = $1
        returning id, version + 1 as version, ${laterSql('updated_at')} as deleted_at
      ), event as (${event})
      select id from deleted`,
     [id, ...appendValues(types.deleted)],
+    id,
   );
-  if (rows.length === 0) throw userNotFound(id);
+  if (rows.length > 0) return;
+  const [kept] = await db.query('select from "user" where id = $1', [id]);
+  throw kept === undefined ? userNotFound(id) : takenAway();
 }

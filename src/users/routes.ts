@@ -46,7 +46,7 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
           201: answer('The user was created.', aUser, exampleUser, {
             location: { type: 'string', description: 'Path of the user.' },
           }),
-          ...refusals(...bodyRefusals, 'cross_site_request', 'database_unavailable', 'overloaded'),
+          ...refusals(...bodyRefusals, 'cross_site_request', 'user_conflict', 'user_rejected', 'database_unavailable', 'overloaded'),
         },
       },
     },
@@ -106,7 +106,17 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         body: reference<UserChange>('UserChange'),
         response: {
           200: answer('The user after the change.', aUser, exampleUser),
-          ...refusals(...bodyRefusals, 'cross_site_request', 'user_not_found', 'not_found', 'database_unavailable', 'overloaded'),
+          ...refusals(
+            ...bodyRefusals,
+            'cross_site_request',
+            'user_not_found',
+            'not_found',
+            'user_referenced',
+            'user_conflict',
+            'user_rejected',
+            'database_unavailable',
+            'overloaded',
+          ),
         },
       },
     },
@@ -128,7 +138,7 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         params: UserId,
         response: {
           200: answer('The user was deleted.', Deleted, { message: 'User with id 1 has been deleted' }),
-          ...refusals('cross_site_request', 'user_not_found', 'not_found', 'database_unavailable'),
+          ...refusals('cross_site_request', 'user_not_found', 'not_found', 'user_referenced', 'user_rejected', 'database_unavailable'),
         },
       },
     },

@@ -13,6 +13,8 @@ import { cheapCost, startService } from '../support/service.ts';
 const serial = `create table "user" (
   id serial primary key, name varchar(255) not null, surname varchar(255) not null, password text not null,
   created_at timestamptz, updated_at timestamptz)`;
+/** Limits that a busy machine does not reach. */
+const patient = { DATABASE_STATEMENT_TIMEOUT_MS: '30000', DATABASE_CONNECT_TIMEOUT_MS: '30000' };
 const salt = 'c29tZXNhbHRzb21lc2FsdA';
 const digest = 'A'.repeat(43);
 const phc = (cost: string, rest = `$${salt}$${digest}`) => `$argon2id$v=19$${cost}${rest}`;
@@ -85,7 +87,7 @@ suite('passwords of an adopted table', { concurrency: true }, () => {
     await assert.rejects(hashPlaintextPasswords(pool, passwords, interrupt), /interrupted/);
     assert.equal(await hasPlaintextPasswords(pool), true);
     {
-      await using service = await startService({}, { database });
+      await using service = await startService(patient, { database });
       assert.ok(service.lines.some(({ level, event }) => level === 'warn' && event.includes('run "npm run migrate"')));
     }
     await hashPlaintextPasswords(pool, passwords, () => {});
@@ -112,7 +114,7 @@ suite('passwords of an adopted table', { concurrency: true }, () => {
     await database.query(serial);
     const all = [...lookalikes, ...plain, ...hashes];
     await database.query(`insert into "user" (name, surname, password) select 'Ann', 'Lee', typed from unnest($1::text[]) as typed`, [all]);
-    await using service = await startService({}, { database });
+    await using service = await startService(patient, { database });
     await Promise.all(
       all.map(async (typed, n) => {
         const { status } = await service.call('PUT', `/users/${n + 1}`, { password: 'correct horse battery' });
@@ -201,7 +203,7 @@ suite('timestamps of an adopted table', { concurrency: true }, () => {
         /^Timestamps of 12 user\(s\) were outside the years 1 to 9999.*user 1 had created_at infinity, updated_at 2024-05-06/m,
       );
 
-      await using service = await startService({}, { database });
+      await using service = await startService(patient, { database });
       const { status, json } = await service.call('GET', '/users/?per_page=100');
       assert.equal(status, 200);
       for (const { created_at, updated_at } of json.users)
@@ -232,7 +234,7 @@ suite('timestamps of an adopted table', { concurrency: true }, () => {
     await database.query(
       `insert into "user" (name, surname, password, updated_at) values ('a', 'b', 'c', '9999-12-31 23:59:59.999999+00')`,
     );
-    await using service = await startService({}, { database });
+    await using service = await startService(patient, { database });
     const { status, json } = await service.call('PUT', '/users/1', { name: 'Ann' });
     assert.deepEqual([status, json.updated_at], [200, '9999-12-31T23:59:59.999999Z']);
     assert.equal((await service.call('DELETE', '/users/1')).status, 200);
@@ -263,7 +265,7 @@ suite('timestamps of an adopted table', { concurrency: true }, () => {
     await database.query(
       `update event_state set logged_position = 1, logged_at = '2024-01-01', published_position = 1, published_at = '2024-01-01'`,
     );
-    await using service = await startService({}, { database });
+    await using service = await startService(patient, { database });
     await service.backlog(0);
     const { json } = await service.call('GET', '/users/1');
     assert.match(`${json.created_at}`, shown);

@@ -1,8 +1,11 @@
 // Tables that other services made: from where their ids go on, and which of them cannot be adopted, in which words.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { suite, test } from 'node:test';
-import { adopt } from '../support/adoption.ts';
-import { createDatabase, type TestDatabase } from '../support/database.ts';
+import pg from 'pg';
+import { migrate } from '../../src/db/migrate.ts';
+import { adopt, settings } from '../support/adoption.ts';
+import { createDatabase, serverUrl, type TestDatabase } from '../support/database.ts';
 import { runNode } from '../support/process.ts';
 
 suite('ids after adoption', { concurrency: true }, () => {
@@ -170,6 +173,47 @@ suite('ids after adoption', { concurrency: true }, () => {
   });
 });
 
+test('a version column of an adopted table goes on as the count of changes', async () => {
+  await using database = await createDatabase({ template: 'empty' });
+  await database.query(`create table "user" (id serial primary key, name text, surname text, password text, version smallint)`);
+  await database.query(
+    `insert into "user" (name, surname, password, version) select 'a', 'b', 'c', n from unnest(array[null, 0, 32767]) as n`,
+  );
+  await adopt(database);
+  const rows = await database.query<{ version: string }>('update "user" set version = version + 1 returning version');
+  assert.deepEqual(rows.map(({ version }) => version).sort(), ['2', '2', '32768']);
+});
+
+test('a table of another role is refused with the statement that hands it over', async () => {
+  await using database = await createDatabase({ template: 'empty' });
+  await using adopter = await createRole();
+  await database.query(`create table "user" (id serial primary key, name text, surname text, password text)`);
+  await database.query(`grant create on schema public to ${adopter.name}`);
+  const url = new URL(database.url);
+  url.username = adopter.name;
+  url.password = 'x';
+  await assert.rejects(
+    migrate({ ...settings(database), url: url.href }),
+    new RegExp(`belongs to the role \\w+, and only its owner can adopt it: run alter table "user" owner to ${adopter.name}`),
+  );
+  await database.query(`revoke create on schema public from ${adopter.name}`);
+});
+
+/** A role that may log in and no more. */
+async function createRole() {
+  const admin = new pg.Client({ connectionString: serverUrl() });
+  await admin.connect();
+  const name = `role_${randomBytes(6).toString('hex')}`;
+  await admin.query(`create role ${name} login password 'x'`);
+  return {
+    name,
+    async [Symbol.asyncDispose]() {
+      await admin.query(`drop role ${name}`);
+      await admin.end();
+    },
+  };
+}
+
 suite('a table that cannot be adopted', { concurrency: true }, () => {
   const columns = 'name text, surname text, password text';
   const cases: readonly [string, readonly string[], RegExp][] = [
@@ -213,6 +257,11 @@ suite('a table that cannot be adopted', { concurrency: true }, () => {
       'timestamps of numbers',
       [`create table "user" (id serial primary key, ${columns}, updated_at bigint)`],
       /the column updated_at of the table "user" is of type bigint/,
+    ],
+    [
+      'a version of text',
+      [`create table "user" (id serial primary key, ${columns}, version text)`],
+      /the column version of the table "user" is of type text, and counts changes here: rename it/,
     ],
     ['a view', [`create view "user" as select 1 as id, 'a' as name, 'b' as surname, 'c' as password`], /no ordinary table/],
     [
