@@ -84,7 +84,7 @@ export async function hashPlaintextPasswords(db: Db, passwords: Passwords, onPro
 }
 
 /**
- * Lets ids go on from `nextId`, or from where they stand if that is higher.
+ * Lets ids go on from `nextId`, or from where they stand, or after the highest that is there: whichever is higher.
  * @returns the id that the next user gets
  */
 export async function raiseNextId(pool: Pool, nextId: string): Promise<string> {
@@ -93,8 +93,9 @@ export async function raiseNextId(pool: Pool, nextId: string): Promise<string> {
     await tx.query('lock table "user" in share row exclusive mode');
     const [sequence] = await tx.query<{ name: string }>(`select pg_get_serial_sequence('"user"', 'id') as name`);
     const [row] = await tx.query<{ next: string }>(
-      `select setval($1::regclass, greatest($2::bigint, case when is_called then last_value + 1 else last_value end), false) as next
-       from ${sequence?.name}`,
+      `select setval($1::regclass, greatest(
+         $2::bigint, (select max(id) + 1 from "user"), case when is_called then last_value + 1 else last_value end
+       ), false) as next from ${sequence?.name}`,
       [sequence?.name, nextId],
     );
     return row?.next ?? nextId;

@@ -1,9 +1,10 @@
 // Changing users. Each change and its event are one statement, and so one transaction and one round trip.
-import type { Db } from '../db/client.ts';
+import type { Db, Pool } from '../db/client.ts';
 import { appendSql, appendValues, timestampSql } from '../events/outbox.ts';
 import { Problem } from '../problem.ts';
 import type { Caller } from '../runtime/turns.ts';
 import { isHash, type Passwords } from '../security/passwords.ts';
+import { raiseNextId } from './adoption.ts';
 import { types } from './events.ts';
 import { columnsSql, type UserRow, userNotFound, userOf } from './queries.ts';
 import { isIdTaken, refusalOf } from './refusals.ts';
@@ -36,11 +37,8 @@ async function execute<Row extends object>(db: Db, text: string, values: readonl
   }
 }
 
-/** Ids that somebody took past the sequence are passed over, so many at most for one user. */
-const takenIdsMax = 50;
-
 export async function createUser(
-  { db, passwords, eventPayload }: CommandParts,
+  { db, passwords, eventPayload }: CommandParts & { readonly db: Pool },
   { name, surname, password }: NewUser,
   caller?: Caller,
 ): Promise<User> {
@@ -55,14 +53,18 @@ export async function createUser(
        returning id, name, surname, version, created_at, updated_at
      ), event as (${event})
      select ${columnsSql} from created`;
-  for (let taken = 0; ; taken += 1) {
-    try {
-      const [row] = await db.query<UserRow>(statement, [name, surname, hash, ...appendValues(types.created)]);
-      if (row === undefined) throw takenAway();
-      return userOf(row);
-    } catch (error) {
-      if (taken === takenIdsMax || !(await isIdTaken(db, error))) throw await refusalOf(db, error);
-    }
+  const insert = () => db.query<UserRow>(statement, [name, surname, hash, ...appendValues(types.created)]);
+  try {
+    const [row] = await insert().catch(async (error: unknown) => {
+      // Somebody wrote users past the sequence: it goes on after them.
+      if (!(await isIdTaken(db, error))) throw error;
+      await raiseNextId(db, '1');
+      return insert();
+    });
+    if (row === undefined) throw takenAway();
+    return userOf(row);
+  } catch (error) {
+    throw await refusalOf(db, error);
   }
 }
 

@@ -1,7 +1,7 @@
 // The users over HTTP.
 import type { IncomingMessage } from 'node:http';
 import { Type } from 'typebox';
-import type { Db } from '../db/client.ts';
+import type { Db, Pool } from '../db/client.ts';
 import { clientNetwork } from '../http/client-address.ts';
 import { mediaTypes } from '../http/negotiation.ts';
 import { Page, PageQuery, perPageDefault } from '../http/paging.ts';
@@ -13,6 +13,7 @@ import { createUserReader, listUsers } from './queries.ts';
 import { exampleUser, NewUser, User, UserChange, UserId } from './schemas.ts';
 
 export type UserRoutesParts = CommandParts & {
+  readonly db: Pool;
   /** For reads of one row, which are many and short. */
   readonly reads: Db;
   readonly passwordLengthMin: number;

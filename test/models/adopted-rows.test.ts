@@ -115,12 +115,10 @@ suite('passwords of an adopted table', { concurrency: true }, () => {
     const all = [...lookalikes, ...plain, ...hashes];
     await database.query(`insert into "user" (name, surname, password) select 'Ann', 'Lee', typed from unnest($1::text[]) as typed`, [all]);
     await using service = await startService(patient, { database });
-    await Promise.all(
-      all.map(async (typed, n) => {
-        const { status } = await service.call('PUT', `/users/${n + 1}`, { password: 'correct horse battery' });
-        assert.equal(status, 200, typed.slice(0, 100));
-      }),
-    );
+    for (const [n, typed] of all.entries()) {
+      const { status } = await service.call('PUT', `/users/${n + 1}`, { password: 'correct horse battery' });
+      assert.equal(status, 200, typed.slice(0, 100));
+    }
     const rows = await database.query<{ password: string }>('select password from "user"');
     assert.ok(rows.every(({ password }) => password.startsWith('$argon2id$v=19$m=64,t=1,p=1$')));
     await using pool = startPool(settings(database), 2);
