@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { backlog } from './backlog.ts';
 import { users } from './database.ts';
 import { events } from './events.ts';
+import { greedy } from './greedy.ts';
 import { hashing } from './hashing.ts';
 import { idle } from './idle.ts';
 import { connections } from './load.ts';
@@ -27,6 +28,7 @@ const measurements = {
   put,
   delete: remove,
   hashing,
+  greedy,
   log: eventLog,
   events,
   relay,
