@@ -2,6 +2,7 @@
 import { Type } from 'typebox';
 import { answer, probeRefusals } from '../http/responses.ts';
 import type { App } from '../http/server.ts';
+import { coalesce } from '../runtime/coalesce.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { DatabaseState } from './database.ts';
 
@@ -74,6 +75,8 @@ export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
     },
   );
 
+  // It takes milliseconds of the event loop: who asks while it is made gets the same.
+  const render = coalesce(() => metrics.registry.metrics(), 0);
   app.get(
     '/metrics',
     {
@@ -90,7 +93,7 @@ export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
       },
     },
     async (_request, reply) => {
-      const text = await metrics.registry.metrics();
+      const text = await render();
       return reply.type(metrics.registry.contentType).send(text);
     },
   );

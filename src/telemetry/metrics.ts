@@ -4,7 +4,7 @@ import { coalesce } from '../runtime/coalesce.ts';
 import { droppedLines } from './output.ts';
 
 /** One measurement answers every scrape of this time, and all its gauges. */
-const backlogKeptMs = 500;
+const backlogKeptMs = 250;
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
