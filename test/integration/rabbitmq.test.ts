@@ -153,9 +153,10 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
     await service.line(({ event }) => event.startsWith('Received event user.created'));
     proxy.freeze();
     const { id } = await service.createUser();
-    const line = await service.line(({ event }) => event.startsWith('Relay interrupted'));
-    // On a busy machine the first channel may have been late as well, and that line is the one of this outage too.
-    assert.match(String(line['reason']), /no (confirm|channel) within 300 ms/);
+    // On a busy machine the first channel may have been late as well, and that line is the one of this outage too; PostgreSQL
+    // may have been late before.
+    const late = /no (confirm|channel) within 300 ms/;
+    await service.line(({ event, reason }) => event.startsWith('Relay interrupted') && late.test(String(reason)));
     proxy.thaw();
     await service.line(({ event }) => event === `Received event user.created with user_id=${id}`);
   });
