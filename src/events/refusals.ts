@@ -60,7 +60,7 @@ const refusals: readonly (readonly [code: RegExp, message: RegExp, sentence: str
     `The port of RABBITMQ_URL does not speak AMQP 0-9-1: ${port}.`,
   ],
 ];
-const first = `Something answers at the port of RABBITMQ_URL, but not as RabbitMQ does, or not in time: ${port}.`;
+const first = `Nothing at the port of RABBITMQ_URL answers as RabbitMQ does, or not in time: ${port}.`;
 
 /** @param connectedBefore tells an outage from a port that never was RabbitMQ's */
 export function refusalOf(error: unknown, connectedBefore = true): Refusal | undefined {
@@ -93,10 +93,13 @@ export function createRefusals(log: Logger): Refusals {
       const now = performance.now();
       if (now - (toldAt.get(key) ?? Number.NEGATIVE_INFINITY) < lineMs) return;
       toldAt.set(key, now);
-      // The server's words name what it refuses; those of OpenSSL name nothing.
-      const { code, message, name } = error as { code?: string; message?: string; name?: string };
-      const says = name?.startsWith('AMQP') ? { says: message } : {};
-      log.error({ component, reason: refusal.sentence, code, ...says }, 'RabbitMQ cannot be used as it is set up; events wait');
+      const { code, message = '' } = error as { code?: string; message?: string };
+      // The server's own words, which name what it refuses, stand behind its code.
+      const [says] = /[A-Z_]+ - .+/.exec(message) ?? [];
+      log.error(
+        { component, reason: refusal.sentence, code, ...(says !== undefined && { says }) },
+        'RabbitMQ cannot be used as it is set up; events wait',
+      );
     },
     clear: (component) => void standing.delete(component),
     get current() {

@@ -126,7 +126,7 @@ test('a port that never was that of RabbitMQ is told with the ports that are, an
   try {
     await using service = await startService({ RABBITMQ_URL: `amqp://127.0.0.1:${(server.address() as AddressInfo).port}` });
     const line = await service.line(refused);
-    assert.match(String(line['reason']), /not as RabbitMQ does, or not in time: RabbitMQ listens at 5672, or 5671 with TLS/);
+    assert.match(String(line['reason']), /answers as RabbitMQ does, or not in time: RabbitMQ listens at 5672, or 5671 with TLS/);
     const { broker, broker_reason } = await readiness(service);
     assert.deepEqual([broker, broker_reason], ['away', line['reason']]);
   } finally {
@@ -136,6 +136,20 @@ test('a port that never was that of RabbitMQ is told with the ports that are, an
 
 suite('refusals', () => {
   const error = (code: string, message = code) => Object.assign(new Error(message), { code, name: 'AMQPConnectionError' });
+
+  test("carry the server's own words, and none of the client's", () => {
+    const { log, lines } = captureLog();
+    const refusals = createRefusals(log);
+    refusals.note('publisher', error('ACCESS_REFUSED', 'undefined: ACCESS_REFUSED - Login was refused using PLAIN.'));
+    refusals.note('consumer', error('CONNECTION_TIMEOUT', 'connection timed out'), false);
+    assert.deepEqual(
+      lines.map(({ code, says }) => [code, says]),
+      [
+        ['ACCESS_REFUSED', 'ACCESS_REFUSED - Login was refused using PLAIN.'],
+        ['CONNECTION_TIMEOUT', undefined],
+      ],
+    );
+  });
 
   test('are told once a minute at most, for each component and each cause', () => {
     const { log, lines } = captureLog();
