@@ -1,6 +1,6 @@
 // What an operator can get wrong before the start: each ends it with a sentence that names the cure, exit code 1 and no stack.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -110,4 +110,11 @@ test('packages that are not installed are told with the command that installs th
   child.stderr.on('data', (chunk) => (stderr += chunk));
   const [code] = await once(child, 'close');
   assert.deepEqual([code, stderr], [1, 'The packages of Rollcall are not installed, or not all of them: run "npm ci" in its folder.\n']);
+});
+
+test('a Node that is too old is told with the ways to a newer one', () => {
+  const older = 'data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"20.1.0"}})';
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', older, 'start.js'], { encoding: 'utf8' });
+  assert.deepEqual([status, stdout], [1, '']);
+  assert.match(stderr, /^Rollcall needs Node 24, [^\n]+ run "npm ci" and then "npm start"[^\n]+\.\n$/);
 });
