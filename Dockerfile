@@ -19,6 +19,8 @@ COPY src ./src
 COPY migrations ./migrations
 # A checkout under umask 077 has files that only their owner may read, and here that is root.
 RUN chmod -R a+rX package.json package-lock.json start.js src migrations
+# As `npm start` has it: thousands of streams that open at once would quadruple the young generation.
+ENV NODE_OPTIONS=--max-semi-space-size=16
 USER node
 EXPOSE 8000
 # Without fetch, whose loading costs more than the rest of the check.

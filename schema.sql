@@ -73,6 +73,8 @@ create table "event_state" (
   published_position bigint default 0 not null,
   published_at timestamp with time zone default '1970-01-01 00:00:00+00'::timestamp with time zone not null,
   expired_position bigint default 0 not null,
+  epoch text default "left"(replace((gen_random_uuid())::text, '-'::text, ''::text), 12) not null,
+  restored_at timestamp with time zone,
   constraint event_state_only_row_check CHECK (only_row),
   constraint event_state_pkey PRIMARY KEY (only_row)
 );

@@ -40,6 +40,7 @@ export async function metricsTable(): Promise<string> {
     passwordsWaiting: () => 0,
     backlog: async () => ({ depth: 0, oldestSeconds: 0, deadRows: 0 }),
     brokerConnected: () => true,
+    streamsOpen: () => 0,
   });
   const all = await metrics.registry.getMetricsAsJSON();
   const rows = all

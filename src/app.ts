@@ -4,13 +4,13 @@ import { addHealth, type HealthParts } from './health/routes.ts';
 import { addDocumentation, addOpenApi } from './http/documentation.ts';
 import { type App, createServer, type ServerParts } from './http/server.ts';
 import { addUsers, type UserRoutesParts } from './users/routes.ts';
-import { addSnapshot } from './users/snapshot.ts';
+import { addSnapshot, type SnapshotParts } from './users/snapshot.ts';
 
 export type AppParts = ServerParts & {
   readonly version: string;
   readonly asyncApi: object;
   /** Left out where this process does not run the API. */
-  readonly api?: { readonly users: UserRoutesParts; readonly feed: FeedParts };
+  readonly api?: { readonly users: UserRoutesParts; readonly feed: FeedParts; readonly snapshot: SnapshotParts };
   readonly health: HealthParts;
 };
 
@@ -19,7 +19,7 @@ export function createApp({ version, asyncApi, api, health, ...server }: AppPart
     await addOpenApi(app, version);
     if (api !== undefined) {
       addUsers(app, api.users);
-      addSnapshot(app, api.users.db);
+      addSnapshot(app, api.snapshot);
       addFeed(app, api.feed);
     }
     addHealth(app, health);

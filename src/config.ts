@@ -118,6 +118,13 @@ export const Settings = Type.Object({
         'Open connections of one address, or of one /64 of IPv6; more are closed as they come. Networks of `TRUST_PROXY` have no such limit. Left out: three quarters of `HTTP_CONNECTIONS_MAX`.',
     }),
   ),
+  STREAMS_MAX: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 8000,
+    description:
+      'Open streams, of events and of users; one more is a 503. Keep it below `HTTP_CONNECTIONS_MAX`, so that others find a connection.',
+  }),
   SHUTDOWN_DRAIN_MS: Type.Integer({
     minimum: 0,
     maximum: 5000,

@@ -6,8 +6,9 @@ import { EmbeddedPostgresError } from './db/embedded.ts';
 import { MigrationError } from './db/migrate.ts';
 import { BrokerError } from './events/channel.ts';
 import { ListenError } from './http/listen.ts';
+import { Problem } from './problem.ts';
 
-const sentences = [ConfigError, RabbitUrlError, MigrationError, EmbeddedPostgresError, BrokerError, ListenError];
+const sentences = [ConfigError, RabbitUrlError, MigrationError, EmbeddedPostgresError, BrokerError, ListenError, Problem];
 
 export function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

@@ -13,6 +13,7 @@ import { createInProcessBroker } from './events/in-process.ts';
 import * as inbox from './events/inbox.ts';
 import { measureBacklog } from './events/publishing.ts';
 import { createRabbitBroker } from './events/rabbitmq.ts';
+import { createReader } from './events/reading.ts';
 import { startRelay } from './events/relay.ts';
 import { maintain } from './events/retention.ts';
 import { createEventCheck } from './events/schemas.ts';
@@ -21,8 +22,10 @@ import { createDatabaseCheck } from './health/database.ts';
 import { addDrain } from './http/drain.ts';
 import { publicUrlOf } from './http/identity.ts';
 import { listen } from './http/listen.ts';
+import { type StreamLimits, startStreams, streamLimits } from './http/streams.ts';
 import { backoffMs } from './runtime/backoff.ts';
 import { startLoop } from './runtime/loop.ts';
+import { createSlots } from './runtime/slots.ts';
 import type { HashCost } from './security/hash-worker.ts';
 import { startPasswords } from './security/passwords.ts';
 import type { Logger } from './telemetry/logger.ts';
@@ -32,8 +35,12 @@ import { definitions } from './users/events.ts';
 import { reactions } from './users/reactions.ts';
 import { findContradiction } from './users/refusals.ts';
 
-/** For reads by id and at the end of the event log, which no list or write holds up. */
+/** For reads by id, which no list or write holds up. */
 const readsPoolSize = 2;
+/** For readers of the event log and of the snapshot, however many there are; the end of the log has a connection of its own. */
+const readersPoolSize = 2;
+/** Of them, how many may have a batch in memory that their caller has not taken yet. */
+const readersAtOnce = 8;
 /** One for the relay's transaction, the others for events that the consumer handles at once. */
 const eventsPoolSize = 5;
 /** Of a statement for `/ready` and `/metrics`, whatever the setting for requests is. */
@@ -54,6 +61,7 @@ export type SystemOptions = {
   /** Called for a fault that shows only after the start and that the operator must mend. */
   readonly onFault?: (error: unknown) => void;
   readonly passwordCost?: HashCost;
+  readonly streamLimits?: Partial<StreamLimits>;
 };
 
 /** @throws RabbitUrlError, EmbeddedPostgresError, MigrationError or ListenError; what was started is stopped again */
@@ -106,7 +114,11 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
     starting.defer(() => stopping.abort());
     starting.use(startLoop(() => pruneInbox(eventsPool)));
   }
-  const tail = starting.use(startTail(reads));
+  const tailPool = starting.use(startPool(connection, 1));
+  const readersPool = starting.use(startPool(connection, readersPoolSize));
+  const tail = starting.use(startTail(tailPool, log));
+  const turns = createSlots(readersAtOnce);
+  const streams = starting.use(startStreams({ ...streamLimits, streamsMax: config.STREAMS_MAX, ...options.streamLimits }, log));
   if (runs('relay')) starting.use(startLoop(() => maintainLog(eventsPool, config.EVENT_RETENTION_DAYS, log)));
   const publisher = runs('relay') ? starting.use(broker.startPublisher()) : undefined;
   const relay = publisher && starting.use(startRelay({ pool: eventsPool, publisher, faultOf, onLogged: tail.wake, metrics, log }));
@@ -123,6 +135,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
     passwordsWaiting: () => passwords.waiting,
     backlog: () => measureBacklog(gaugesPool),
     brokerConnected: () => publisher?.ready === true,
+    streamsOpen: () => streams.open,
   });
 
   const app = await createApp({
@@ -133,7 +146,8 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
     asyncApi: asyncApiDocument(definitions, config.APP_VERSION),
     ...(runs('api') && {
       api: {
-        feed: { db: pool, tail, definitions },
+        feed: { reader: createReader(readersPool, readersPoolSize), tail, streams, turns, definitions },
+        snapshot: { db: readersPool, streams, turns },
         users: {
           db: pool,
           reads,
@@ -157,7 +171,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const drain = addDrain(app);
   // Readers who wait for events would otherwise keep the server open.
   starting.defer(async () => {
-    await Promise.all([drain.close(config.SHUTDOWN_DRAIN_MS), tail[Symbol.asyncDispose]()]);
+    await Promise.all([drain.close(config.SHUTDOWN_DRAIN_MS), tail[Symbol.asyncDispose](), streams[Symbol.asyncDispose]()]);
   });
   const url = await listen(app, config.HOST, config.PORT);
   const running = starting.move();

@@ -5,6 +5,7 @@ import type { Config } from '../config.ts';
 import { type Pool, startPool } from '../db/client.ts';
 import { parseCursor } from '../events/cursor.ts';
 import * as deadLetters from '../events/dead-letters.ts';
+import { replaceEpoch } from '../events/epoch.ts';
 import { measureBacklog } from '../events/publishing.ts';
 import { withSend } from '../events/redrive.ts';
 import { type ReplayOptions, replay } from '../events/replay.ts';
@@ -147,6 +148,16 @@ program
         onProgress: (count) => console.error(`${count} sent`),
       });
       console.log(`${sent} events sent to ${toQueue}.`);
+    }),
+  );
+
+program
+  .command('restored')
+  .description('after the database was restored from a backup: cursors that were given out before get 410')
+  .action(() =>
+    withEvents(async ({ pool }) => {
+      await replaceEpoch(pool);
+      console.log('Every cursor that was given out before gets 410 cursor_expired from now on: its owner takes a new snapshot.');
     }),
   );
 

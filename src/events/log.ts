@@ -1,13 +1,11 @@
 // The event log: every event at its position, dense and in order, in a partition for each day. Only the active relay writes
 // it, one transaction at a time, so whoever has read up to a position has missed nothing before it.
 import type { Db, Tx } from '../db/client.ts';
+import type { Place } from './cursor.ts';
 import type { Event } from './envelope.ts';
 import { timestampSql } from './outbox.ts';
 
-/** A place in the log: everything up to it has been read. `loggedAt` finds the partition. */
-export type Cursor = { readonly position: string; readonly loggedAt: string };
-
-export type LoggedEvent = Cursor & {
+export type LoggedEvent = Place & {
   /** What it tells of; events of one subject stay in order. */
   readonly subject: string;
   readonly traceparent: string;
@@ -51,7 +49,7 @@ export async function sequence(tx: Tx, limit: number): Promise<number> {
   return row?.moved ?? 0;
 }
 
-type EventRow = Event & { position: string; logged_at: string; subject: string; traceparent: string };
+export type EventRow = Event & { position: string; logged_at: string; subject: string; traceparent: string };
 
 /** Columns of a row that `toLogged` reads. */
 export const columnsSql = `event.position, ${timestampSql('event.logged_at')} as logged_at, event.subject, event.traceparent, event.event_id,
@@ -63,7 +61,7 @@ export function toLogged<Row extends EventRow>({ position, logged_at, subject, t
 }
 
 /** The events at these places, in order; what is no longer kept is left out. */
-export async function readAt(db: Db, places: readonly Cursor[]): Promise<LoggedEvent[]> {
+export async function readAt(db: Db, places: readonly Place[]): Promise<LoggedEvent[]> {
   const times = places.map(({ loggedAt }) => loggedAt).sort();
   const rows = await db.query<EventRow>(
     `select ${columnsSql} from event where position = any($1::bigint[]) and logged_at between $2 and $3 order by position`,
@@ -72,27 +70,12 @@ export async function readAt(db: Db, places: readonly Cursor[]): Promise<LoggedE
   return rows.map(toLogged);
 }
 
-export type Filter = { readonly subject?: string | undefined; readonly types?: readonly string[] | undefined };
-
-/** How many positions one reading looks at, so that a filter that lets little through costs no more than one that lets all. */
-export const positionsMax = 20_000;
-
-/** The next events after a cursor, in order: up to `limit` of those that the filter lets through, among the next `positionsMax`. */
-export async function readAfter(
-  db: Db,
-  { position, loggedAt }: Cursor,
-  limit: number,
-  { subject, types }: Filter = {},
-): Promise<LoggedEvent[]> {
-  const values: unknown[] = [position, loggedAt, limit];
-  // Positions are dense: without a filter no more of them are looked at than are taken, whatever the plan.
-  const looked = subject === undefined && types === undefined ? '$3' : positionsMax;
-  const conditions = ['position > $1', `position <= $1::bigint + ${looked}`, 'logged_at >= $2'];
-  if (subject !== undefined) conditions.push(`subject = $${values.push(subject)}`);
-  if (types !== undefined) conditions.push(`event_type = any($${values.push(types)})`);
+/** The next `limit` events after a place that cannot have expired, in order: those that the relay has yet to publish. */
+export async function readAfter(db: Db, { position, loggedAt }: Place, limit: number): Promise<LoggedEvent[]> {
   const rows = await db.query<EventRow>(
-    `select ${columnsSql} from event where ${conditions.join(' and ')} order by position limit $3`,
-    values,
+    `select ${columnsSql} from event
+     where position > $1 and position <= $1::bigint + $3 and logged_at >= $2 order by position limit $3`,
+    [position, loggedAt, limit],
   );
   return rows.map(toLogged);
 }
@@ -112,15 +95,4 @@ export async function readSubject(
     values,
   );
   return rows.map(toLogged);
-}
-
-export type Bounds = { readonly end: Cursor; readonly expiredPosition: string };
-
-/** Where the log ends, and up to where it has expired. */
-export async function readBounds(db: Db): Promise<Bounds> {
-  const [row] = await db.query<{ position: string; logged_at: string; expired: string }>(
-    `select logged_position as position, ${timestampSql('logged_at')} as logged_at, expired_position as expired from event_state`,
-  );
-  if (row === undefined) throw new Error('event_state has lost its row');
-  return { end: { position: row.position, loggedAt: row.logged_at }, expiredPosition: row.expired };
 }

@@ -2,7 +2,8 @@
 // planner believes of a table's size: these tables go from empty to a million rows between two runs of autovacuum.
 import type { Db, Tx } from '../db/client.ts';
 import type { Message } from './broker.ts';
-import { type Cursor, type LoggedEvent, readAfter, readAt } from './log.ts';
+import type { Place } from './cursor.ts';
+import { type LoggedEvent, readAfter, readAt } from './log.ts';
 import { timestampSql } from './outbox.ts';
 
 // Later than any wait can be: the clock has been put back since, by as much as a day perhaps. Two conditions and no `or`: each is
@@ -40,7 +41,7 @@ export async function dueRetries(tx: Tx, limit: number): Promise<Message[]> {
   const due = await tx.query<{ position: string; subject: string }>(eachDueSql('position, subject', limit).join(' union all '));
   if (due.length === 0) return [];
   const subjects = [...new Set(due.map(({ subject }) => subject))].slice(0, limit);
-  const waiting = await tx.query<Cursor & { subject: string; attempts: number; due: boolean }>(
+  const waiting = await tx.query<Place & { subject: string; attempts: number; due: boolean }>(
     `select retry.position, ${timestampSql('retry.logged_at')} as "loggedAt", retry.subject, retry.attempts,
        coalesce(${dueSql.join(' or ')}, false) as due
      ${firstOfEachSubjectSql(Math.ceil(limit / subjects.length))}
@@ -70,7 +71,7 @@ export async function dueRetries(tx: Tx, limit: number): Promise<Message[]> {
 
 /** The next events of the log that were never tried, and which of their subjects have an event that waits for a retry. */
 export async function nextUnpublished(tx: Tx, limit: number): Promise<{ events: Message[]; waiting: ReadonlySet<string> }> {
-  const [state] = await tx.query<Cursor>(
+  const [state] = await tx.query<Place>(
     `select published_position as position, ${timestampSql('published_at')} as "loggedAt"
      from event_state where published_position < logged_position`,
   );

@@ -1,57 +1,157 @@
-// Waiting at the end of the log. However many wait, the end is looked at once for all, and not at all if nobody waits.
+// The end of the log, read once for everybody in this process who waits there, and not at all if nobody does. What was read
+// last stays in memory for a while, so that whoever was busy with one batch need not read the next by itself.
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { Db } from '../db/client.ts';
+import { Problem } from '../problem.ts';
 import { type Loop, startLoop } from '../runtime/loop.ts';
-import { isBefore } from './cursor.ts';
-import { readBounds } from './log.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { createOutages } from '../telemetry/outages.ts';
+import { type Cursor, isBefore } from './cursor.ts';
+import type { LoggedEvent } from './log.ts';
+import { type Reading, readLog } from './reading.ts';
 
 /** Other instances may write the log; this process's own relay wakes the tail at once. */
 const pollMs = 250;
 const idleMs = 60_000;
+const batchSize = 100;
+const rememberedMax = 1000;
+/** How many are woken in one turn of the event loop: each writes to its socket then, and requests must not wait for all of them. */
+const wokenInTurn = 25;
+/** Between two batches, so that thousands of readers do not cost a write for each event. */
+const breakMsMax = 150;
+
+/** Events that follow each other, read by one statement. */
+export type Batch = { readonly after: Cursor; readonly events: readonly LoggedEvent[]; readonly next: Cursor };
 
 export type Tail = AsyncDisposable & {
   /** Looks at once: the log has grown. */
   wake(): void;
-  /** Resolves when the log has events after `position`, when `ms` are over, on abort, or when the tail is disposed. */
-  waitAfter(position: string, ms: number, signal: AbortSignal): Promise<void>;
+  /**
+   * The batch that holds the event after the cursor. `'end'` where the tail knows of none; undefined where its memory does not
+   * reach back so far: the log does.
+   */
+  recall(cursor: Cursor): Batch | 'end' | undefined;
+  /**
+   * Waits at the end of the log for one reader, until `signal` aborts. The function resolves when the log has gone on after the
+   * cursor, when the cursor means nothing any more, on abort, or when the tail is disposed.
+   */
+  follow(signal: AbortSignal): (cursor: Cursor) => Promise<void>;
   readonly closing: boolean;
 };
 
-export function startTail(db: Db): Tail {
-  const waiting = new Set<{ readonly position: string; readonly done: () => void }>();
-  let closing = false;
+type Waiter = { cursor: Cursor | undefined; resolve: () => void };
 
-  const loop: Loop = startLoop(async () => {
-    if (waiting.size === 0) return idleMs;
-    // A database that is away is no news; who waits is told by its own next query.
-    const bounds = await readBounds(db).catch(() => undefined);
-    if (bounds !== undefined) for (const waiter of [...waiting]) if (isBefore(waiter.position, bounds.end.position)) waiter.done();
-    return waiting.size === 0 ? idleMs : pollMs;
-  });
+export function startTail(db: Db, log: Logger): Tail {
+  const waiting = new Set<Waiter>();
+  const stopping = new AbortController();
+  const outages = createOutages(
+    log,
+    'tail',
+    { lost: 'The event log cannot be read; streams wait', back: 'The event log can be read again' },
+    'back',
+  );
+  let batches: Batch[] = [];
+  let remembered = 0;
+  /** Undefined while nobody waits: the first who does says where the end is. */
+  let at: Cursor | undefined;
 
+  async function step(): Promise<number> {
+    const from = at ?? latest();
+    if (waiting.size === 0 || from === undefined) {
+      forget();
+      return idleMs;
+    }
+    if (at === undefined) {
+      at = from;
+      await wakeThose(isBehind);
+    }
+    const reading = await read(from);
+    if (reading === undefined || reading.events.length === 0) return pollMs;
+    batches.push({ after: from, events: reading.events, next: reading.next });
+    remembered += reading.events.length;
+    while (remembered > rememberedMax) remembered -= batches.shift()?.events.length ?? 0;
+    at = reading.next;
+    const startedAt = performance.now();
+    await wakeThose(isBehind);
+    // Not shortened by wake: those who write most would be those who are woken most.
+    await sleep(Math.min(breakMsMax, 2 * (performance.now() - startedAt)), undefined, { signal: stopping.signal }).catch(() => {});
+    return reading.next.position === reading.end.position ? pollMs : 0;
+  }
+
+  async function read(from: Cursor): Promise<Reading | undefined> {
+    try {
+      const reading = await readLog(db, from, batchSize);
+      outages.back();
+      return reading;
+    } catch (error) {
+      if (error instanceof Problem && error.code === 'database_unavailable')
+        outages.lost((error.cause as Error | undefined)?.message ?? error.message);
+      else {
+        // As where the log is another one now. Everybody reads it with a cursor of their own, and is told.
+        forget();
+        await wakeThose(() => true);
+      }
+      return undefined;
+    }
+  }
+
+  async function wakeThose(isDue: (cursor: Cursor) => boolean): Promise<void> {
+    let woken = 0;
+    for (const waiter of [...waiting]) {
+      if (waiter.cursor === undefined || !isDue(waiter.cursor)) continue;
+      settle(waiter);
+      woken += 1;
+      if (woken % wokenInTurn === 0) await nextTurn();
+    }
+  }
+
+  function settle(waiter: Waiter): void {
+    waiting.delete(waiter);
+    waiter.cursor = undefined;
+    waiter.resolve();
+  }
+
+  function forget(): void {
+    at = undefined;
+    batches = [];
+    remembered = 0;
+  }
+
+  const isBehind = ({ position }: Cursor) => at !== undefined && isBefore(position, at.position);
+
+  function latest(): Cursor | undefined {
+    let last: Cursor | undefined;
+    for (const { cursor } of waiting)
+      if (last === undefined || (cursor !== undefined && isBefore(last.position, cursor.position))) last = cursor;
+    return last;
+  }
+
+  const loop: Loop = startLoop(step);
   return {
     wake: () => loop.wake(),
-    waitAfter(position, ms, signal) {
-      if (closing || signal.aborted) return Promise.resolve();
-      return new Promise((resolve) => {
-        const done = () => {
-          clearTimeout(timer);
-          signal.removeEventListener('abort', done);
-          waiting.delete(waiter);
-          resolve();
-        };
-        const timer = setTimeout(done, ms);
-        const waiter = { position, done };
-        signal.addEventListener('abort', done);
-        waiting.add(waiter);
-        loop.wake();
-      });
+    recall(cursor) {
+      if (at === undefined || cursor.epoch !== at.epoch) return undefined;
+      if (!isBefore(cursor.position, at.position)) return 'end';
+      return batches.findLast(({ after, next }) => !isBefore(cursor.position, after.position) && isBefore(cursor.position, next.position));
+    },
+    follow(signal) {
+      const waiter: Waiter = { cursor: undefined, resolve: () => {} };
+      signal.addEventListener('abort', () => settle(waiter), { once: true });
+      return (cursor) => {
+        if (stopping.signal.aborted || signal.aborted || isBehind(cursor)) return Promise.resolve();
+        return new Promise((resolve) => {
+          Object.assign(waiter, { cursor, resolve });
+          waiting.add(waiter);
+          if (at === undefined) loop.wake();
+        });
+      };
     },
     get closing() {
-      return closing;
+      return stopping.signal.aborted;
     },
     async [Symbol.asyncDispose]() {
-      closing = true;
-      for (const { done } of [...waiting]) done();
+      stopping.abort();
+      for (const waiter of [...waiting]) settle(waiter);
       await loop[Symbol.asyncDispose]();
     },
   };

@@ -1,25 +1,36 @@
 // The event log over HTTP: pages by cursor, with waiting at the end, and the same as server-sent events.
-import { Readable } from 'node:stream';
+import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import type { Db } from '../db/client.ts';
-import { formatCursor, isBefore, parseCursor } from '../events/cursor.ts';
+import { type Cursor, formatCursor, isBefore, parseCursor } from '../events/cursor.ts';
 import type { EventDefinition } from '../events/envelope.ts';
-import { type Cursor, type Filter, type LoggedEvent, positionsMax, readAfter, readBounds } from '../events/log.ts';
-import type { Tail } from '../events/tail.ts';
+import type { LoggedEvent } from '../events/log.ts';
+import { type Filter, matches, placeOf, type Reader, type Reading } from '../events/reading.ts';
+import type { Batch, Tail } from '../events/tail.ts';
+import { mediaTypes, preferredType } from '../http/negotiation.ts';
 import { answer, reference, refusals } from '../http/responses.ts';
 import type { App } from '../http/server.ts';
-import { Problem } from '../problem.ts';
+import type { Streams } from '../http/streams.ts';
+import { pathOf } from '../http/target.ts';
+import { Problem, type Violation } from '../problem.ts';
+import type { Slots } from '../runtime/slots.ts';
+import { createFrameReader } from './frames.ts';
 import { FeedPage, FeedQuery, limitDefault } from './schemas.ts';
+import { eventStream, follow, heartbeat } from './stream.ts';
 
-export type FeedParts = { readonly db: Db; readonly tail: Tail; readonly definitions: readonly EventDefinition[] };
+export type FeedParts = {
+  readonly reader: Reader;
+  readonly tail: Tail;
+  readonly streams: Streams;
+  /** Among whom the readers who lag take turns. */
+  readonly turns: Slots;
+  readonly definitions: readonly EventDefinition[];
+};
 
-const heartbeatMs = 15_000;
-const eventStream = 'text/event-stream';
+type Page = { readonly events: readonly LoggedEvent[]; readonly next: Cursor };
 
-type Reading = { readonly events: readonly LoggedEvent[]; readonly next: Cursor };
-
-export function addFeed(app: App, { db, tail, definitions }: FeedParts): void {
+export function addFeed(app: App, { reader, tail, streams, turns, definitions }: FeedParts): void {
+  const frames = createFrameReader(reader);
   app.addSchema(FeedPage(definitions.map(({ schema }) => schema)));
   const [{ example } = { example: {} }] = definitions;
 
@@ -32,15 +43,15 @@ export function addFeed(app: App, { db, tail, definitions }: FeedParts): void {
         operationId: 'listEvents',
         summary: 'Read the event log',
         description:
-          'Every committed change in one order without gaps: who has read up to a cursor has missed nothing before it. With `Accept: text/event-stream` the same as server-sent events, each with its cursor as `id`; `Last-Event-ID` continues.',
+          'Every committed change in one order without gaps: who has read up to a cursor has missed nothing before it. With `Accept: text/event-stream` the same as server-sent events, each with its cursor as `id`; `Last-Event-ID` continues. A stream whose cursor expires ends with the event `cursor_expired`.',
         querystring: FeedQuery,
         response: {
-          ...refusals('cursor_expired', 'database_unavailable'),
+          ...refusals('cursor_expired', 'database_unavailable', 'overloaded'),
           200: withStream(
             answer(
               'Events after the cursor.',
               reference('FeedPage'),
-              { events: [example], next: 'NEAyMDI2LTAxLTAxVDAwOjAwOjAwLjAwMDAwMFo' },
+              { events: [example], next: 'NEAyMDI2LTAxLTAxVDAwOjAwOjAwLjAwMDAwMFpANWYzYzlhMWI3ZTI0' },
               {
                 link: { type: 'string', description: 'The next request, as `rel="next"` (RFC 8288).' },
               },
@@ -52,87 +63,75 @@ export function addFeed(app: App, { db, tail, definitions }: FeedParts): void {
     async (request, reply) => {
       const { after, limit = limitDefault, wait = 0, user_id, types } = request.query;
       const filter: Filter = { subject: user_id?.toString(), types: types?.split(',') };
-      const gone = new AbortController();
-      reply.raw.once('close', () => gone.abort());
+      const { accept, 'last-event-id': lastId } = request.headers;
 
-      if (request.headers.accept?.includes(eventStream)) {
-        const cursor = await start(request.headers['last-event-id']?.toString() ?? after);
-        return stream(reply, cursor, limit, filter, gone.signal);
+      if (accept !== undefined && preferredType(accept, [...mediaTypes, eventStream]) === eventStream) {
+        // An empty one is what a browser has before the first event (HTML standard, section 9.2.3).
+        const [text, key, source] = lastId ? [String(lastId), 'last-event-id', 'header' as const] : [after, 'after', 'query' as const];
+        return stream(request, reply, readCursor(text, key, source), filter);
       }
-      const cursor = await start(after);
-      let reading = await read(cursor, limit, filter);
-      const until = performance.now() + wait * 1000;
-      while (reading.events.length === 0 && performance.now() < until && !tail.closing && !gone.signal.aborted) {
-        await tail.waitAfter(reading.next.position, until - performance.now(), gone.signal);
-        reading = await read(reading.next, limit, filter);
-      }
-      const next = formatCursor(reading.next);
+      const page = await readPage(readCursor(after, 'after', 'query'), limit, filter, wait * 1000, reply.raw);
+      const next = formatCursor(page.next);
+      const body = JSON.stringify({ events: page.events.map(({ event }) => event), next });
+      streams.count(reply.raw, Buffer.byteLength(body));
       return reply
         .header('link', `<${linkTo(request, next)}>; rel="next"`)
         .type('application/json; charset=utf-8')
-        .send(JSON.stringify({ events: reading.events.map(({ event }) => event), next }) as never);
+        .send(body as never);
     },
   );
 
-  async function start(after: string | undefined): Promise<Cursor> {
-    const { end, expiredPosition } = await readBounds(db);
-    if (after === undefined) return { position: expiredPosition, loggedAt: '1970-01-01T00:00:00.000000Z' };
-    const cursor = parseCursor(after);
-    if (cursor === undefined) {
-      const violations = [{ key: 'after', message: 'is no cursor of this service', source: 'query' as const }];
-      throw new Problem('validation_failed', 'Validation failed for GET /events/', { violations });
-    }
-    if (isBefore(cursor.position, expiredPosition)) {
-      throw new Problem(
-        'cursor_expired',
-        'Events after this cursor have expired. Take a new snapshot from /users/snapshot and go on from its cursor.',
-      );
-    }
-    // As after a restore from an older backup: waiting until the log gets there would skip what is written meanwhile.
-    if (isBefore(end.position, cursor.position)) {
-      throw new Problem(
-        'cursor_expired',
-        'This cursor is beyond the end of the log. Take a new snapshot from /users/snapshot and go on from its cursor.',
-      );
-    }
-    return cursor;
-  }
-
-  // The end is read first: whatever is logged meanwhile is either in the answer or after its cursor.
-  async function read(cursor: Cursor, limit: number, filter: Filter): Promise<Reading> {
-    const { end } = await readBounds(db);
-    const events = await readAfter(db, cursor, limit, filter);
-    const last = events.at(-1);
-    if (events.length === limit && last !== undefined) return { events, next: last };
-    const looked = (BigInt(cursor.position) + BigInt(positionsMax)).toString();
-    if (isBefore(looked, end.position)) return { events, next: { position: looked, loggedAt: last?.loggedAt ?? cursor.loggedAt } };
-    const beyondEnd = last !== undefined && isBefore(end.position, last.position);
-    if (beyondEnd) return { events, next: last };
-    return { events, next: isBefore(end.position, cursor.position) ? cursor : end };
-  }
-
-  function stream(reply: FastifyReply, from: Cursor, limit: number, filter: Filter, gone: AbortSignal) {
-    async function* frames(): AsyncGenerator<string> {
-      let cursor = from;
-      // Sent at once, so that the caller sees the stream open.
-      yield ': open\n\n';
-      while (!gone.aborted && !tail.closing) {
-        const { events, next } = await read(cursor, limit, filter);
-        for (const { event, position, loggedAt } of events) {
-          yield `id: ${formatCursor({ position, loggedAt })}\nevent: ${event.event_type}\ndata: ${JSON.stringify(event)}\n\n`;
-        }
-        const atEnd = events.length === 0 && next.position === cursor.position;
-        cursor = next;
-        if (!atEnd) continue;
-        await tail.waitAfter(cursor.position, heartbeatMs, gone);
-        yield ': still here\n\n';
+  async function readPage(after: Cursor | undefined, limit: number, filter: Filter, waitMs: number, raw: ServerResponse): Promise<Page> {
+    const isAtEnd = ({ next, end }: Reading) => next.position === end.position;
+    const reading = await reader.read(after, limit, filter);
+    if (waitMs === 0 || reading.events.length > 0) return reading;
+    const over = new AbortController();
+    const timer = setTimeout(() => over.abort(), waitMs);
+    raw.once('close', () => over.abort());
+    const grown = tail.follow(over.signal);
+    let page: Page = reading;
+    let atEnd = isAtEnd(reading);
+    while (page.events.length === 0 && !over.signal.aborted && !tail.closing) {
+      const recalled = tail.recall(page.next);
+      if (typeof recalled === 'object') page = pick(recalled, page.next, limit, filter);
+      else if (recalled === 'end' || atEnd) {
+        await grown(page.next);
+        atEnd = false;
+      } else {
+        const more = await reader.read(page.next, limit, filter);
+        page = more;
+        atEnd = isAtEnd(more);
       }
     }
-    return reply
-      .type(eventStream)
-      .header('x-accel-buffering', 'no')
-      .send(Readable.from(frames(), { highWaterMark: 1 }) as never);
+    clearTimeout(timer);
+    return page;
   }
+
+  async function stream(request: FastifyRequest, reply: FastifyReply, after: Cursor | undefined, filter: Filter) {
+    try {
+      // Of no event: only whether the cursor holds.
+      await reader.read(after, 0);
+    } catch (error) {
+      // A browser gives up at any answer but 200 (HTML standard, section 9.2.3): the stream opens, and waits.
+      if (!(error instanceof Problem) || error.code !== 'database_unavailable') throw error;
+    }
+    const options = { after, filter, path: pathOf(request.url), traceId: request.trace.traceId };
+    return streams.start(reply, { mediaType: eventStream, heartbeat }, (stream) => follow(stream, { tail, frames, turns }, options));
+  }
+}
+
+function readCursor(text: string | undefined, key: string, source: Violation['source']): Cursor | undefined {
+  if (text === undefined) return undefined;
+  const cursor = parseCursor(text);
+  if (cursor !== undefined) return cursor;
+  const violations = [{ key, message: 'is no cursor of this service', source }];
+  throw new Problem('validation_failed', 'Validation failed for GET /events/', { violations });
+}
+
+function pick({ events, next }: Batch, after: Cursor, limit: number, filter: Filter): Page {
+  const wanted = events.filter((logged) => isBefore(after.position, logged.position) && matches(filter, logged)).slice(0, limit);
+  const last = wanted.at(-1);
+  return { events: wanted, next: last !== undefined && wanted.length === limit ? { ...placeOf(last), epoch: next.epoch } : next };
 }
 
 function withStream(page: ReturnType<typeof answer>) {

@@ -33,7 +33,7 @@ export function addNegotiation(app: FastifyInstance): void {
 
   app.addHook('onSend', ({ headers: { accept } }, reply, payload, done) => {
     if (accept !== undefined && typeof payload === 'string' && String(reply.getHeader('content-type')).startsWith(json)) {
-      const type = preferredType(accept);
+      const type = preferredType(accept, mediaTypes);
       if (type !== json) {
         reply.type(type);
         return done(null, pack(payload));
@@ -50,22 +50,31 @@ function refuseEncoded(encoding: string | undefined): void {
   });
 }
 
+// RFC 9110, section 5.6.6: a parameter's value may be quoted, and then hold a comma or a semicolon.
+const mediaRangePattern = /(?:[^,"]|"(?:[^"\\]|\\.)*")+/g;
+const parameterPattern = /(?:[^;"]|"(?:[^"\\]|\\.)*")+/g;
+/** RFC 9110, section 12.4.2. */
+const weightPattern = /^q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$/;
+
 /**
- * The media type with the highest q (RFC 9110, section 12.5.1); of several, one that is named before one that a wildcard takes in,
- * then JSON. JSON also where nothing that is served here is wanted: an answer is of more use than a 406.
+ * Of the media types that an answer can have, the one with the highest q (RFC 9110, section 12.5.1); of several, one that is named
+ * before one that a wildcard takes in, then the first. The first also where none is wanted: an answer is of more use than a 406.
+ * Of a media range's parameters only q is looked at; a range whose q is none is left out.
  */
-function preferredType(accept: string): string {
-  const wishes = mediaTypes.map((type) => ({ type, q: 0, precision: -1 }));
-  for (const range of accept.toLowerCase().split(',')) {
-    const [name, ...parameters] = range.split(';').map((part) => part.trim());
-    const q = Number(parameters.find((parameter) => parameter.startsWith('q='))?.slice(2) ?? 1);
+export function preferredType(accept: string, offered: readonly string[]): string {
+  const wishes = offered.map((type) => ({ type, q: 0, precision: -1 }));
+  for (const range of accept.toLowerCase().match(mediaRangePattern) ?? []) {
+    const [name, ...parameters] = (range.match(parameterPattern) ?? []).map((part) => part.trim());
+    const weight = parameters.find((parameter) => parameter.startsWith('q='));
+    const [, q] = weight === undefined ? [undefined, '1'] : (weightPattern.exec(weight) ?? []);
+    if (q === undefined) continue;
     for (const wish of wishes) {
-      const precision = name === wish.type ? 2 : name === 'application/*' ? 1 : name === '*/*' ? 0 : -1;
-      if (precision > wish.precision && q >= 0 && q <= 1) Object.assign(wish, { q, precision });
+      const precision = name === wish.type ? 2 : name === wish.type.replace(/\/.*/, '/*') ? 1 : name === '*/*' ? 0 : -1;
+      if (precision > wish.precision) Object.assign(wish, { q: Number(q), precision });
     }
   }
   const [best] = wishes.filter(({ q }) => q > 0).sort((a, b) => b.q - a.q || b.precision - a.precision);
-  return best?.type ?? json;
+  return best?.type ?? (offered[0] as string);
 }
 
 /** A JSON text that stays as it is: made when it is first asked for, encoded once and packed once. */
@@ -73,7 +82,7 @@ export function createDocument(read: () => string): (accept: string | undefined)
   let plain: Buffer | undefined;
   let packed: Buffer | undefined;
   return (accept) => {
-    const type = preferredType(accept ?? json);
+    const type = preferredType(accept ?? json, mediaTypes);
     plain ??= Buffer.from(read());
     if (type === json) return { type: `${json}; charset=utf-8`, content: plain };
     packed ??= pack(plain.toString());

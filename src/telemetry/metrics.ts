@@ -15,6 +15,7 @@ export type Gauges = {
   /** May fail or be slow where PostgreSQL is away: then the two gauges keep their last value. */
   backlog(): Promise<{ depth: number; oldestSeconds: number; deadRows: number }>;
   brokerConnected(): boolean;
+  streamsOpen(): number;
 };
 
 export function createMetrics(build: { name: string; version: string }) {
@@ -96,6 +97,7 @@ export function createMetrics(build: { name: string; version: string }) {
       gauge('rollcall_database_connections_idle', 'Connections of that pool that nobody uses.', () => gauges.pool().idle);
       gauge('rollcall_database_waiting', 'Requests that wait for a connection of that pool.', () => gauges.pool().waiting);
       gauge('rollcall_password_hash_waiting', 'Passwords that wait for a hashing thread.', () => gauges.passwordsWaiting());
+      gauge('rollcall_streams_open', 'Streams of events and of users that are open.', () => gauges.streamsOpen());
       gauge('rollcall_broker_connected', '1 while the relay can publish.', () => (gauges.brokerConnected() ? 1 : 0));
       backlogGauge('rollcall_outbox_depth', 'Events that were committed and are not yet published.', ({ depth }) => depth);
       backlogGauge(

@@ -1,19 +1,38 @@
 // All users with their versions, and first the cursor from which the events go on: the start of a copy elsewhere.
-import { Readable } from 'node:stream';
 import { Type } from 'typebox';
 import type { Db } from '../db/client.ts';
+import { patiently } from '../db/patience.ts';
 import { formatCursor } from '../events/cursor.ts';
-import { readBounds } from '../events/log.ts';
+import { readEnd } from '../events/reading.ts';
 import { refusals } from '../http/responses.ts';
 import type { App } from '../http/server.ts';
+import type { Stream, Streams } from '../http/streams.ts';
+import { createRecent } from '../runtime/recent.ts';
+import type { Slots } from '../runtime/slots.ts';
 import { columnsSql, type UserRow, userOf } from './queries.ts';
 import { exampleUser } from './schemas.ts';
 
-const batchSize = 1000;
-const mediaType = 'application/x-ndjson';
-const example = `${JSON.stringify({ cursor: 'MUAyMDI1LTAxLTAxVDEwOjAwOjAwLjAwMDAwMFo' })}\n${JSON.stringify({ ...exampleUser, version: 1 })}\n`;
+export type SnapshotParts = {
+  readonly db: Db;
+  readonly streams: Streams;
+  /** Among whom readers take turns: each holds one batch of users. */
+  readonly turns: Slots;
+};
 
-export function addSnapshot(app: App, db: Db): void {
+/** About 16 KiB: what a reader that does not take it costs. */
+const batchSize = 100;
+/** How far a reader who takes everything at once gets in its turn. */
+const batchesInTurn = 50;
+const kept = { ms: 2000, max: 64 };
+const mediaType = 'application/x-ndjson';
+const example = `${JSON.stringify({ cursor: 'MUAyMDI1LTAxLTAxVDEwOjAwOjAwLjAwMDAwMFpANWYzYzlhMWI3ZTI0' })}\n${JSON.stringify({ ...exampleUser, version: 1 })}\n`;
+
+/** `last` is undefined where there is no more. */
+type Batch = { readonly bytes: Buffer; readonly last: string | undefined };
+
+export function addSnapshot(app: App, { db, streams, turns }: SnapshotParts): void {
+  // Others whose cursor is older than a batch may have the same: what was read after it.
+  const recent = createRecent<Batch>(kept);
   app.get(
     '/users/snapshot',
     {
@@ -25,29 +44,52 @@ export function addSnapshot(app: App, db: Db): void {
         description:
           'Newline-delimited JSON: first `{"cursor":"..."}`, then a line for each user, with its `version`. Read it to its end, then read `/events/` after the cursor and apply each event whose version is newer than that of your copy. An answer that is cut short is no snapshot.',
         response: {
-          ...refusals('database_unavailable'),
+          ...refusals('database_unavailable', 'overloaded'),
           200: { description: 'The cursor and the users.', content: { [mediaType]: { schema: Type.String(), example } } },
         },
       },
     },
-    async (_request, reply) => {
+    async (request, reply) => {
       // Before the first user is read: a change after this is in the events, and may be in the users already; its version tells.
-      const { end } = await readBounds(db);
-      return reply.type(mediaType).send(Readable.from(lines(db, formatCursor(end)), { highWaterMark: 1 }) as never);
+      const cursor = request.method === 'HEAD' ? '' : formatCursor(await readEnd(db));
+      const begun = performance.now();
+      return streams.start(reply, { mediaType }, (stream) => send(stream, cursor, begun));
     },
   );
-}
 
-// Each batch is a statement of its own, so that a slow reader holds no connection and no snapshot of the database.
-async function* lines(db: Db, cursor: string): AsyncGenerator<string> {
-  yield `${JSON.stringify({ cursor })}\n`;
-  for (let last = '0'; ; ) {
+  // Each batch is a statement of its own, so that a slow reader holds no connection and no snapshot of the database.
+  async function send(stream: Stream, cursor: string, begun: number): Promise<void> {
+    stream.write(Buffer.from(`${JSON.stringify({ cursor })}\n`));
+    for (let last: string | undefined = '0'; last !== undefined && !stream.ended.aborted; ) {
+      const after: string = last;
+      await stream.drained();
+      last = await patiently(stream.ended, () => turns.run(() => sendBatches(stream, after, begun)));
+    }
+  }
+
+  /** @returns the last id that was written; undefined when there is no more */
+  async function sendBatches(stream: Stream, after: string, begun: number): Promise<string | undefined> {
+    let last: string | undefined = after;
+    for (let batches = 0; batches < batchesInTurn && last !== undefined && !stream.ended.aborted; batches += 1) {
+      const batch: Batch = await readBatch(last, begun);
+      stream.write(batch.bytes);
+      last = batch.last;
+      if (!(await stream.flows())) break;
+    }
+    return last;
+  }
+
+  async function readBatch(after: string, begun: number): Promise<Batch> {
+    const before = recent.find(after, begun);
+    if (before !== undefined) return before;
+    const at = performance.now();
     const rows = await db.query<UserRow & { version: string }>(
       `select ${columnsSql}, version from "user" where id > $1 order by id limit ${batchSize}`,
-      [last],
+      [after],
     );
-    if (rows.length > 0) yield rows.map((row) => `${JSON.stringify({ ...userOf(row), version: Number(row.version) })}\n`).join('');
-    if (rows.length < batchSize) return;
-    last = rows.at(-1)?.id ?? last;
+    const lines = rows.map((row) => `${JSON.stringify({ ...userOf(row), version: Number(row.version) })}\n`);
+    const batch = { bytes: Buffer.from(lines.join('')), last: rows.length < batchSize ? undefined : rows.at(-1)?.id };
+    recent.keep(after, at, batch);
+    return batch;
   }
 }

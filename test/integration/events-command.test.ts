@@ -2,6 +2,10 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Connection } from 'rabbitmq-client';
+import { type Db, startPool } from '../../src/db/client.ts';
+import { formatCursor } from '../../src/events/cursor.ts';
+import { replay } from '../../src/events/replay.ts';
+import { fillLog } from '../support/feed.ts';
 import { runNode } from '../support/process.ts';
 import { createVhost } from '../support/rabbitmq.ts';
 import { startService, type TestService } from '../support/service.ts';
@@ -130,6 +134,36 @@ suite('npm run events', { concurrency: true }, () => {
       assert.equal(first?.body.data.user_id, other.id);
     });
     assert.equal(service.lines.filter(({ event }) => event.startsWith('Received event')).length, handled);
+  });
+
+  test('ends a replay with a sentence where its events have expired, before it or under it', async () => {
+    await using vhost = await createVhost(brokerUrl());
+    await using service = await startService({ RUN: 'api' });
+    await using pool = startPool(
+      { url: service.database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 },
+      1,
+    );
+    await fillLog(service, { events: 1200, bytesEach: 1 });
+    const from = { position: '1', loggedAt: '1970-01-01T00:00:00.000000Z' };
+    await withConnection(vhost.url, async (connection) => {
+      await connection.queueDeclare({ queue: 'newcomer', exclusive: false, durable: true });
+      let readings = 0;
+      const expiring: Db = {
+        query: async (text, values) => {
+          if (text.includes('lateral')) readings += 1;
+          if (readings === 2) await pool.query('update event_state set expired_position = 900');
+          return pool.query(text, values);
+        },
+      };
+      const options = { url: vhost.url, appName: 'test', queue: 'newcomer', from, onProgress: () => {} };
+      await assert.rejects(replay(expiring, options), {
+        code: 'cursor_expired',
+        message: /^500 events were sent, and no more can be: Events after this cursor have expired\. /,
+      });
+    });
+    const late = await commandFor(service, vhost.url)('replay', '--from', formatCursor(from), '--to-queue', 'newcomer');
+    assert.deepEqual([late.code, late.stdout], [1, '']);
+    assert.match(late.stderr, /^0 events were sent, and no more can be: Events after this cursor have expired\. .+\n$/);
   });
 
   test('ends with a sentence and code 1 where it cannot do what was asked for', async () => {

@@ -98,6 +98,7 @@ suite('the check of PostgreSQL', { concurrency: true }, () => {
       pool: () => ({ total: 0, idle: 0, waiting: 0 }),
       passwordsWaiting: () => 0,
       brokerConnected: () => true,
+      streamsOpen: () => 0,
       async backlog() {
         measured += 1;
         await own.query('select 1');

@@ -8,8 +8,9 @@ import { createConsumer } from '../../src/events/consumer.ts';
 import { erase, find, redrive } from '../../src/events/dead-letters.ts';
 import type { Delivery } from '../../src/events/delivery.ts';
 import { prune } from '../../src/events/inbox.ts';
-import { readAfter, readBounds } from '../../src/events/log.ts';
+import { readAfter } from '../../src/events/log.ts';
 import { measureBacklog } from '../../src/events/publishing.ts';
+import { readEnd, readLog } from '../../src/events/reading.ts';
 import { runOnce } from '../../src/events/relay.ts';
 import { maintain } from '../../src/events/retention.ts';
 import type { Reaction } from '../../src/events/settlement.ts';
@@ -135,7 +136,8 @@ for (const version of versions) {
 
         for (const look of [
           () => measureBacklog(examined),
-          () => readBounds(examined),
+          () => readEnd(examined),
+          () => readLog(examined, undefined, 100),
           () => readAfter(examined, { position: '0', loggedAt: '1970-01-01T00:00:00Z' }, 100),
           () => maintain(examined, 30),
         ])

@@ -1,8 +1,7 @@
 // A whole service under test: the real system on a database of its own, reached over HTTP.
 import { readConfig } from '../../src/config.ts';
 import { measureBacklog } from '../../src/events/publishing.ts';
-import type { HashCost } from '../../src/security/hash-worker.ts';
-import { startSystem } from '../../src/system.ts';
+import { type SystemOptions, startSystem } from '../../src/system.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 import { type CapturedLog, captureLog } from './log.ts';
 
@@ -25,13 +24,14 @@ export const cheapCost = { memoryKib: 64, passes: 1 };
 
 export async function startService(
   env: Record<string, string> = {},
-  options: { database?: TestDatabase; passwordCost?: HashCost } = {},
+  options: { database?: TestDatabase } & Pick<SystemOptions, 'passwordCost' | 'streamLimits'> = {},
 ): Promise<TestService> {
   await using stack = new AsyncDisposableStack();
   const database = options.database ?? stack.use(await createDatabase());
   const captured = captureLog();
   const config = readConfig({ DATABASE_URL: database.url, PORT: '0', SHUTDOWN_DRAIN_MS: '0', ...env });
-  const system = stack.use(await startSystem(config, captured.log, { passwordCost: options.passwordCost ?? cheapCost }));
+  const { database: _, ...rest } = options;
+  const system = stack.use(await startSystem(config, captured.log, { passwordCost: cheapCost, ...rest }));
   const running = stack.move();
 
   async function call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
