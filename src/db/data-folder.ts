@@ -1,6 +1,6 @@
 // Who owns what in a data folder. Started as root, the folder is root's and closed, the log in it too, and the server's account owns
 // only the cluster in it; what root does there never follows a name that the account, or an earlier one, could have changed.
-import { chmod, lchown, lstat, mkdir, readdir, rm, rmdir, unlink, writeFile } from 'node:fs/promises';
+import { chmod, lchown, lstat, mkdir, readdir, rename, rm, rmdir, symlink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { explain } from './explanations.ts';
 import { type Account, EmbeddedPostgresError, isNobody, nameOfSelf, run } from './unprivileged.ts';
@@ -50,19 +50,19 @@ export function ignoreExisting(error: NodeJS.ErrnoException): void {
  * copy. Only for a folder that is sealed.
  */
 export async function findFormerOwner({ dataDir, pgdata, account }: Folder): Promise<number | undefined> {
-  for (const name of await readdir(dataDir)) {
-    const [, interrupted] = name.match(handover) ?? [];
-    if (interrupted !== undefined) return Number(interrupted);
-  }
-  const found = await lstat(pgdata).catch(() => undefined);
-  return found === undefined || found.uid === account.uid ? undefined : found.uid;
+  const found = await lstat(pgdata).catch(ignoreMissing);
+  // Looked for after the owner: it is made before pgdata changes hands.
+  const mark = (await readdir(dataDir)).find((name) => handover.test(name));
+  if (mark !== undefined) return Number(mark.match(handover)?.[1]);
+  return found?.uid === account.uid ? undefined : found?.uid;
 }
 
 /** Gives the cluster to the account. No server may run on it. May be interrupted, and is then done again. */
 export async function handOver({ dataDir, socketDir, account }: Folder, from: number): Promise<void> {
   const mark = join(dataDir, `handover-${from}`);
   await writeFile(mark, '');
-  for (const name of await readdir(dataDir)) if (/^(?:pgdata|init-.*)$/.test(name)) await give(join(dataDir, name), from, account);
+  for (const name of await readdir(dataDir))
+    if (/^(?:pgdata|run|init-.*)$/.test(name)) await give(join(dataDir, name), from, account).catch(ignoreMissing);
   if (socketDir !== insideOf(dataDir)) {
     await give(socketDir, from, account);
     // A socket that somebody else still holds open must not be taken for the server's.
@@ -88,20 +88,20 @@ export async function furnish({ dataDir, pgdata, socketDir, account }: Folder): 
   inside.push('mkdir -p run', 'rm -f "$1/.s.PGSQL.5432.lock"');
   const lockDir = socketDir === insideOf(dataDir) ? 'run' : socketDir;
   // As the account: whatever it has put under these names, it overwrites itself.
-  await succeed(account, pgdata, inside, [lockDir, ...Object.values(files)]);
-  // Earlier versions had a folder where the link stands now.
-  const stale = '{ [ ! -d run ] || { rm -f run/.s.PGSQL.5432 run/.s.PGSQL.5432.lock && rmdir run; }; }';
-  await succeed(
-    account.kind === 'owner' ? account : undefined,
-    dataDir,
-    [`[ -h run ] || { ${stale} && ln -s pgdata/run run; } || [ -h run ]`],
-    [],
-  );
+  const args = ['-c', `umask 077; ${inside.join(' && ')}`, 'sh', lockDir, ...Object.values(files)];
+  const { status, output } = await run(account, pgdata, 'sh', args);
+  if (status !== 0) throw new EmbeddedPostgresError(explain(output, dataDir));
+  await linkSocketFolder(dataDir);
+}
 
-  async function succeed(as: Account | undefined, folder: string, steps: readonly string[], args: readonly string[]): Promise<void> {
-    const { status, output } = await run(as, folder, 'sh', ['-c', `umask 077; ${steps.join(' && ')}`, 'sh', ...args]);
-    if (status !== 0) throw new EmbeddedPostgresError(explain(output, dataDir));
-  }
+// Earlier versions had a folder where the link stands now: it goes with the drafts. Another start may do the same at the same time.
+async function linkSocketFolder(dataDir: string): Promise<void> {
+  const path = insideOf(dataDir);
+  const aside = join(dataDir, `init-run-${process.pid}`);
+  const isLink = async (name: string) => (await lstat(name).catch(ignoreMissing))?.isSymbolicLink();
+  if ((await isLink(path)) === false) await rename(path, aside).catch(ignoreMissing);
+  if (await isLink(aside)) await unlink(aside);
+  await symlink('pgdata/run', path).catch(ignoreExisting);
 }
 
 /** Where the socket is by its usual name. It lies in the cluster, so that a server need not reach anything outside it. */
@@ -122,12 +122,13 @@ export async function removeDraft({ dataDir, account }: Folder, name: string): P
 
 // From the top down: a folder is no longer its former owner's before its names are read, so no name below it can be changed meanwhile.
 async function give(path: string, from: number, account: Account): Promise<void> {
-  const found = await lstat(path).catch(ignoreMissing);
+  const found = await lstat(path);
   // A file with a second name may be somebody else's file.
-  if (found === undefined || !(found.isDirectory() || found.nlink === 1)) return;
+  if (!found.isDirectory() && found.nlink !== 1) return;
   if (found.uid !== from && found.uid !== account.uid) return;
   await lchown(path, account.uid, account.gid);
   if (!found.isDirectory()) return;
   await chmod(path, found.mode & 0o700);
-  for (const name of await readdir(path)) await give(join(path, name), from, account);
+  // Another start may have given everything, and started a server.
+  for (const name of await readdir(path)) await give(join(path, name), from, account).catch(ignoreMissing);
 }

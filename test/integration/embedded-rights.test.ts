@@ -201,6 +201,19 @@ test('a cluster of an earlier version is carried over with its data, its orphane
   await assertCarriedOver(folder.path, server);
 });
 
+test('of two concurrent starts on a cluster of an earlier version, one carries it over and wins, and the other names it', async () => {
+  await using folder = await makeOldFolder();
+  const outcomes = await Promise.allSettled([start(folder.path), startService(folder.path, 'test')]);
+  await using stack = new AsyncDisposableStack();
+  for (const outcome of outcomes) if (outcome.status === 'fulfilled') stack.use(outcome.value);
+  const lost = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [String(outcome.reason)] : []));
+  assert.equal(lost.length, 1, lost.join('\n'));
+  assert.match(lost[0] ?? '', /in use by process \d+ \(test\)/);
+  await stack.disposeAsync();
+  await using server = await start(folder.path);
+  await assertCarriedOver(folder.path, server);
+});
+
 test('as root, files of an earlier version that are half given to the new account are given whole, and nothing outside is', {
   skip: needsRoot,
 }, async () => {
