@@ -17,6 +17,7 @@ import { relay } from './relay.ts';
 import type { Measurement } from './row.ts';
 import { type Stage, startStage } from './stage.ts';
 import { start } from './start.ts';
+import { stuckEvents } from './stuck.ts';
 import { formatJson, formatTable, type Result } from './table.ts';
 import { post, put, remove } from './writes.ts';
 
@@ -33,6 +34,7 @@ const measurements = {
   events,
   relay,
   backlog,
+  stuck: stuckEvents,
   idle,
   memory,
   start,
