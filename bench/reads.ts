@@ -1,5 +1,4 @@
 // GET by id and the list.
-import { clientConfig } from '../src/db/client.ts';
 import { columnsSql } from '../src/users/queries.ts';
 import { connectionSettings, type Database } from './database.ts';
 import type { FloorDatabase } from './floors/server.ts';
@@ -12,7 +11,10 @@ const warmUpSeconds = 3;
 
 export async function floorDatabase({ url }: Database): Promise<FloorDatabase> {
   const settings = connectionSettings(url);
-  return { config: { ...clientConfig(settings), max: settings.poolSize }, sql: `select ${columnsSql} from "user" where id = $1` };
+  return {
+    config: { connectionString: url, statement_timeout: settings.statementTimeoutMs, max: settings.poolSize },
+    sql: `select ${columnsSql} from "user" where id = $1`,
+  };
 }
 
 export const getById: Measurement = {

@@ -4,6 +4,7 @@ import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { type Static, type TObject, type TSchema, Type } from 'typebox';
 import { Value } from 'typebox/value';
+import { DatabaseUrlError, readDatabaseUrl } from './config/database-url.ts';
 import { readEnvFile } from './config/env-file.ts';
 import { RabbitUrlError, readRabbitUrl } from './config/rabbitmq-url.ts';
 
@@ -12,19 +13,18 @@ const Ms = (byDefault: number, description: string, maximum = 3_600_000) =>
 /** A text with a form that a pattern checks, and that `form` tells in words: what stands behind "must ". */
 const Formed = (pattern: string, form: string, options: { description?: string; default?: string } = {}) =>
   Type.String({ pattern, form, ...options });
-const databaseUrl = '^postgres(ql)?(\\+asyncpg)?://';
-const databaseForm = 'look like postgres://user:password@host:5432/database';
 const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
 
 /** In the order in which the documents list them. `default` absent means: may be left out. */
 export const Settings = Type.Object({
   DATABASE_URL: Type.Optional(
-    Formed(databaseUrl, databaseForm, {
-      description: 'PostgreSQL 15 or newer. Left out: a private server of its own, its data in `DATA_DIR`.',
+    Type.String({
+      description:
+        'PostgreSQL 15 or newer, by the rules of libpq: `postgres://user:password@host:5432/database`, several hosts by comma, `sslmode`, `target_session_attrs`. Left out: a private server of its own, its data in `DATA_DIR`.',
     }),
   ),
   DATABASE_ADMIN_URL: Type.Optional(
-    Formed(databaseUrl, databaseForm, {
+    Type.String({
       description:
         'A role that may create roles and databases; used by `npm run db:setup`, and at start if the role or database of `DATABASE_URL` is missing.',
     }),
@@ -204,22 +204,20 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
 
 function faultsOf(name: string, value: unknown, schema: TSchema, text = ''): readonly string[] {
   if (/\p{Cc}/u.test(text)) return [`${name} has a line break or another control character in it: remove it.`];
-  if (name === 'RABBITMQ_URL') return faultsOfRabbitUrl(text);
+  if (name === 'RABBITMQ_URL') return faultsOfUrl(() => readRabbitUrl(text));
+  if (name === 'DATABASE_URL' || name === 'DATABASE_ADMIN_URL') return faultsOfUrl(() => readDatabaseUrl(text, name));
   const shown = name.endsWith('_URL') ? '' : `, not ${JSON.stringify(text.length > shownMax ? `${text.slice(0, shownMax)}...` : text)}`;
-  if (!Value.Check(schema, value) || (Array.isArray(value) && !value.every((item) => isItem(name, item))))
-    return [`${name} must ${rule(schema)}${shown}.`];
-  // An empty host after a user stands for the local socket, which a URL of the web cannot have.
-  if (name.endsWith('_URL') && !URL.canParse(text.replace('@/', '@localhost/')))
-    return [`${name} must ${rule(schema)}, with @ : / ? # and % in user and password percent-encoded.`];
+  const isForm = Value.Check(schema, value) && (name !== 'PUBLIC_URL' || URL.canParse(text));
+  if (!isForm || (Array.isArray(value) && !value.every((item) => isItem(name, item)))) return [`${name} must ${rule(schema)}${shown}.`];
   return [];
 }
 
-function faultsOfRabbitUrl(url: string): readonly string[] {
+function faultsOfUrl(readUrl: () => unknown): readonly string[] {
   try {
-    readRabbitUrl(url);
+    readUrl();
     return [];
   } catch (error) {
-    if (error instanceof RabbitUrlError) return error.faults;
+    if (error instanceof RabbitUrlError || error instanceof DatabaseUrlError) return error.faults;
     throw error;
   }
 }

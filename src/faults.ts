@@ -4,6 +4,7 @@ import { RabbitUrlError } from './config/rabbitmq-url.ts';
 import { ConfigError } from './config.ts';
 import { EmbeddedPostgresError } from './db/embedded.ts';
 import { MigrationError } from './db/migrate.ts';
+import { explainDatabase } from './db/refusal.ts';
 import { BrokerError } from './events/channel.ts';
 import { ListenError } from './http/listen.ts';
 import { Problem } from './problem.ts';
@@ -13,8 +14,6 @@ const sentences = [ConfigError, RabbitUrlError, MigrationError, EmbeddedPostgres
 export function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (sentences.some((known) => error instanceof known)) return error.message;
-  const { code } = error as { code?: string };
-  if (code === 'ECONNREFUSED' || code === 'ENOTFOUND')
-    return `PostgreSQL cannot be reached (${code}): is it running, and is DATABASE_URL right?`;
-  return error.stack ?? error.message;
+  // Where the database is away, the pool's problem has the driver's error as its cause.
+  return explainDatabase(error.cause instanceof Error ? error.cause : error) ?? error.stack ?? error.message;
 }

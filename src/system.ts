@@ -5,7 +5,7 @@ import type { Config } from './config.ts';
 import { type ConnectionSettings, type Pool, startPool } from './db/client.ts';
 import { type EmbeddedPostgres, startEmbedded } from './db/embedded.ts';
 import { MigrationError } from './db/migrate.ts';
-import { prepareDatabase } from './db/prepare.ts';
+import { asMistake, prepareDatabase } from './db/prepare.ts';
 import { asyncApiDocument } from './events/asyncapi.ts';
 import type { Broker } from './events/broker.ts';
 import { type Consumer, createConsumer } from './events/consumer.ts';
@@ -214,11 +214,20 @@ async function prepareInTime(
   let ready = false;
   const stopping = new AbortController();
 
+  const waiting = Promise.withResolvers<void>();
+
   async function prepare(): Promise<void> {
     const onWarning = (text: string) => log.warn({ component: 'postgres' }, text);
-    const steps = await prepareDatabase(connection, adminUrl, { onWarning });
+    const onWaiting = (text: string) => {
+      onWarning(text);
+      waiting.resolve();
+    };
+    const steps = await prepareDatabase(connection, adminUrl, { onWarning, onWaiting, signal: stopping.signal });
     for (const done of steps) log.info({ component: 'postgres' }, `Created or applied ${done}`);
-    if (await hasPlaintextPasswords(pool)) {
+    const isPlaintext = await hasPlaintextPasswords(pool).catch((error: unknown) => {
+      throw asMistake(error, 'DATABASE_URL');
+    });
+    if (isPlaintext) {
       log.warn({ component: 'postgres' }, 'Passwords of adopted users are stored as they were typed: run "npm run migrate" to hash them');
     }
     const contradiction = await findContradiction(pool);
@@ -236,16 +245,25 @@ async function prepareInTime(
     log.info({ component: 'postgres' }, 'PostgreSQL reached');
   }
 
-  let trying: Promise<void> | undefined;
-  try {
-    await prepare();
-  } catch (error) {
-    if (error instanceof MigrationError) throw error;
-    log.warn({ component: 'postgres', reason: (error as Error).message }, 'PostgreSQL cannot be reached; requests get 503 until it can');
-    trying = keepTrying().catch((fault: unknown) => {
-      if (!stopping.signal.aborted) onFault(fault);
-    });
+  async function prepareOrKeepTrying(): Promise<void> {
+    try {
+      await prepare();
+    } catch (error) {
+      if (error instanceof MigrationError || stopping.signal.aborted) throw error;
+      log.warn({ component: 'postgres', reason: (error as Error).message }, 'PostgreSQL cannot be reached; requests get 503 until it can');
+      waiting.resolve();
+      await keepTrying();
+    }
   }
+
+  let started = false;
+  const preparing = prepareOrKeepTrying();
+  const trying = preparing.catch((fault: unknown) => {
+    if (started && !stopping.signal.aborted) onFault(fault);
+  });
+  // Where it has to wait, for the server or for the lock of the migrations, the service answers meanwhile.
+  await Promise.race([preparing, waiting.promise]);
+  started = true;
   return {
     get ready() {
       return ready;

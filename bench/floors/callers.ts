@@ -1,6 +1,6 @@
 // Callers in a bare loop over the driver: as many as the load has connections, sharing a pool like the service's.
 import pg from 'pg';
-import { clientConfig, type Db } from '../../src/db/client.ts';
+import type { Db } from '../../src/db/client.ts';
 import { connectionSettings } from '../database.ts';
 import { connections } from '../load.ts';
 import { operations } from '../operations.ts';
@@ -13,7 +13,7 @@ export type Callers = {
 export function createCallers(url: string, operation: keyof typeof operations): Callers {
   const settings = connectionSettings(url);
   // No time limits: the loop measures, it refuses nobody.
-  const pool = new pg.Pool({ ...clientConfig({ ...settings, connectTimeoutMs: 0, statementTimeoutMs: 0 }), max: settings.poolSize });
+  const pool = new pg.Pool({ connectionString: url, max: settings.poolSize });
   const db: Db = { query: async (text, values) => (await pool.query(text, values as unknown[])).rows };
   const { statement } = operations[operation];
   let n = 0;

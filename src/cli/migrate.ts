@@ -25,6 +25,7 @@ await runCommand(async (config) => {
   }
   const done = await prepareDatabase(connection, config.DATABASE_ADMIN_URL, {
     onWarning: (text) => console.log(`${text}.`),
+    onWaiting: (text) => console.error(`${text}.`),
     ...(nextId !== undefined && { variables: { next_id: nextId } }),
   });
   for (const step of done) console.log(`Created or applied ${step}.`);

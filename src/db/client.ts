@@ -3,7 +3,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Problem } from '../problem.ts';
-import { isUnavailable, meaningOf } from './sqlstate.ts';
+import { createRoute } from './route.ts';
+import { codeOf, isUnavailable, meaningOf, sqlstate } from './sqlstate.ts';
 
 export type Db = {
   /** One statement, `$1` for the first value; int8 comes back as a string. */
@@ -27,9 +28,8 @@ const cancelGraceMs = 300;
 /** Above the relay's confirm timeout (at most this minus the statements around it), so that a holder that stopped lets go. */
 const idleInTransactionMs = 15_000;
 
-export function clientConfig(settings: ConnectionSettings): pg.ClientConfig {
+function clientConfig(settings: ConnectionSettings): pg.ClientConfig {
   return {
-    connectionString: settings.url,
     application_name: settings.applicationName,
     connectionTimeoutMillis: settings.connectTimeoutMs,
     keepAlive: true,
@@ -64,17 +64,29 @@ const sessionSql = [
   .map((setting) => `set ${setting}`)
   .join('; ');
 
-export async function prepareSession(client: pg.ClientBase): Promise<void> {
+async function prepareSession(client: pg.ClientBase): Promise<void> {
   await client.query(sessionSql);
+}
+
+/** A connection of its own, which the caller ends. Its loss is told by the next statement. */
+export async function connect(settings: ConnectionSettings): Promise<pg.Client> {
+  const { Client, attempt } = createRoute(settings.url);
+  const client = await attempt(async () => {
+    const connecting = new Client(clientConfig(settings));
+    connecting.on('error', () => {});
+    return connecting.connect();
+  });
+  await prepareSession(client);
+  return client;
 }
 
 /** How often one statement is run where another transaction was in its way and nothing of it was done. */
 const attemptsMax = 8;
 
-async function runAlone<Row>(pool: pg.Pool, text: string, values: readonly unknown[] | undefined): Promise<Row[]> {
+async function runAlone<Row>(query: () => Promise<{ rows: unknown[] }>): Promise<Row[]> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return (await pool.query(text, values as unknown[])).rows as Row[];
+      return (await query()).rows as Row[];
     } catch (error) {
       if (attempt === attemptsMax || meaningOf(error) !== 'again') throw asProblem(error);
       await sleep(Math.random() * 5 * attempt);
@@ -109,15 +121,22 @@ export type Pool = Db &
 
 /** Connections are made when they are needed; a server that is away is an error of the query, not of the start. */
 export function startPool(settings: ConnectionSettings, size: number): Pool {
-  const pool = new pg.Pool({ ...clientConfig(settings), max: size, idleTimeoutMillis: 60_000, onConnect: prepareSession });
+  const { Client, attempt } = createRoute(settings.url);
+  const pool = new pg.Pool({
+    ...clientConfig(settings),
+    Client: Client as never,
+    max: size,
+    idleTimeoutMillis: 60_000,
+    onConnect: prepareSession,
+  });
   const begin = beginSql(settings);
   // The pool drops a broken idle connection by itself; without a listener the event would end the process.
   pool.on('error', () => {});
 
   return {
-    query: (text, values) => runAlone(pool, text, values),
+    query: (text, values) => runAlone(() => attempt(() => pool.query(text, values as unknown[]))),
     async inTransaction(work) {
-      const client = await pool.connect().catch((error: unknown) => {
+      const client = await attempt(() => pool.connect()).catch((error: unknown) => {
         throw asProblem(error);
       });
       // A connection lost between two statements is told by the next statement.
@@ -131,6 +150,8 @@ export function startPool(settings: ConnectionSettings, size: number): Pool {
         await tx.query('commit');
         return result;
       } catch (error) {
+        // A standby, that an address led to which may lead to the primary by now.
+        broken = codeOf((error as Error).cause) === sqlstate.readOnlyTransaction;
         await tx.query('rollback').catch(() => {
           broken = true;
         });

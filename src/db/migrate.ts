@@ -2,8 +2,9 @@
 // advisory lock, so that any number of instances may start at once.
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
-import pg from 'pg';
-import { type ConnectionSettings, clientConfig, type Db, prepareSession } from './client.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
+import { type ConnectionSettings, connect, type Db } from './client.ts';
 
 export type Migration = {
   readonly version: number;
@@ -22,6 +23,8 @@ export class MigrationError extends Error {
 
 // Any number that no other program is likely to lock on the same database ("roll" in ASCII).
 const lockKey = 0x726f6c6c;
+/** How often the lock is tried while another holds it. */
+const lockPollMs = 200;
 const folder = new URL('../../migrations/', import.meta.url);
 
 export async function readMigrations(): Promise<Migration[]> {
@@ -67,14 +70,19 @@ function compare(migrations: readonly Migration[], applied: readonly Applied[]):
   return migrations.filter(({ version }) => !done.has(version));
 }
 
-async function connected<Result>(settings: ConnectionSettings, work: (client: pg.Client) => Promise<Result>): Promise<Result> {
-  const client = new pg.Client(clientConfig({ ...settings, statementTimeoutMs: 0 }));
-  client.on('error', () => {});
-  await client.connect();
+async function connected<Result>(
+  settings: ConnectionSettings,
+  signal: AbortSignal | undefined,
+  work: (client: pg.Client) => Promise<Result>,
+): Promise<Result> {
+  const client = await connect({ ...settings, statementTimeoutMs: 0 });
+  const end = () => void client.end().catch(() => {});
+  signal?.addEventListener('abort', end);
   try {
-    await prepareSession(client);
+    signal?.throwIfAborted();
     return await work(client);
   } finally {
+    signal?.removeEventListener('abort', end);
     await client.end().catch(() => {});
   }
 }
@@ -84,26 +92,32 @@ export type MigrateOptions = {
   readonly onWarning?: (text: string) => void;
   /** What the operator says to migrations, which read it as `current_setting('rollcall.<name>', true)`. */
   readonly variables?: Readonly<Record<string, string>>;
+  /** Called when another holds the lock, before this one waits for it. */
+  readonly onWaiting?: (text: string) => void;
+  /** Longest wait for the lock. */
+  readonly waitMsMax?: number;
+  /** Ends the waiting, and a migration that is under way, which is then rolled back. */
+  readonly signal?: AbortSignal | undefined;
 };
 
 /**
  * Applies what is missing and returns the names of what it applied.
- * @throws MigrationError when the schema is newer than the code, a file was changed, or a file fails
+ * @throws MigrationError when the schema is newer than the code, a file was changed, a file fails, or another keeps the lock
  */
 export async function migrate(settings: ConnectionSettings, options: MigrateOptions = {}): Promise<string[]> {
   const migrations = await readMigrations();
-  return connected(settings, async (client) => {
+  return connected(settings, options.signal, async (client) => {
     await requireUtf8(client);
-    // Nothing to do is the usual case, and needs no lock.
-    if (compare(migrations, await readApplied(client)).length === 0) return [];
-    await client.query('select pg_advisory_lock($1)', [lockKey]);
     const names: string[] = [];
-    // Read again: another instance may have applied them while this one waited for the lock.
-    for (const migration of compare(migrations, await readApplied(client))) {
-      await apply(client, migration, options);
-      names.push(migration.name);
+    const wait = createWait(client, options);
+    // Read anew after each: another instance may have applied some meanwhile. Nothing to do is the usual case, and needs no lock.
+    for (;;) {
+      const [next] = compare(migrations, await readApplied(client));
+      if (next === undefined) return names;
+      const how = await apply(client, next, options);
+      if (how === 'applied') names.push(next.name);
+      if (how === 'locked') await wait();
     }
-    return names;
   });
 }
 
@@ -116,18 +130,29 @@ async function requireUtf8(client: pg.Client): Promise<void> {
   );
 }
 
-async function apply(client: pg.Client, migration: Migration, { onWarning, variables = {} }: MigrateOptions): Promise<void> {
+/**
+ * One migration, its lock and its note in one transaction, so that it goes through PgBouncer. The lock is tried and not waited
+ * for: who waits in a statement holds a snapshot, for which another migration's `create index concurrently` would wait in turn.
+ */
+async function apply(
+  client: pg.Client,
+  migration: Migration,
+  { onWarning, variables = {} }: MigrateOptions,
+): Promise<'applied' | 'known' | 'locked'> {
   const { version, name, before, sql, checksum } = migration;
   const warnings: string[] = [];
   const listen = ({ message }: { message?: string | undefined }) => {
     if (message !== undefined) warnings.push(message);
   };
+  await client.query(beginSql);
+  const { rows: tried } = await client.query<{ locked: boolean }>('select pg_try_advisory_xact_lock($1) as locked', [lockKey]);
+  const applied = tried[0]?.locked === true ? await readApplied(client) : undefined;
+  if (applied === undefined || applied.some((done) => done.version === version)) {
+    await client.query('rollback');
+    return applied === undefined ? 'locked' : 'known';
+  }
   client.on('notice', listen);
   try {
-    // Warnings and nothing less, and no limit of time, whatever the role's defaults are.
-    await client.query(
-      'begin isolation level read committed; set local client_min_messages = warning; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0',
-    );
     for (const [key, value] of Object.entries(variables)) await client.query('select set_config($1, $2, true)', [`rollcall.${key}`, value]);
     await client.query(
       `create table if not exists schema_migration (
@@ -148,6 +173,58 @@ async function apply(client: pg.Client, migration: Migration, { onWarning, varia
     client.off('notice', listen);
   }
   for (const warning of warnings) onWarning?.(warning);
+  return 'applied';
+}
+
+// Warnings and nothing less, and as much time as it takes, whatever the defaults of role and database are; but who froze loses
+// the lock. What is read after the lock was taken must see what its last holder committed.
+const beginSql = [
+  'begin isolation level read committed',
+  'set local client_min_messages = warning',
+  'set local statement_timeout = 0',
+  'set local lock_timeout = 0',
+  "set local idle_in_transaction_session_timeout = '60s'",
+].join('; ');
+
+/** Waits a moment for the lock's holder; tells of it the first time, and gives up in the end. */
+function createWait(client: pg.Client, { onWaiting, waitMsMax = 600_000, signal }: MigrateOptions): () => Promise<void> {
+  let startedAt: number | undefined;
+  return async () => {
+    const waitedMs = performance.now() - (startedAt ?? performance.now());
+    if (startedAt === undefined || waitedMs > waitMsMax) {
+      const holder = await findHolder(client);
+      if (startedAt !== undefined) {
+        throw new MigrationError(
+          `The lock of the migrations was not free within ${waitMsMax / 1000} s, ${holder}: let it come to its end, or end it, then start again.`,
+        );
+      }
+      onWaiting?.(`The lock of the migrations is held, ${holder}; waiting for it, at most ${waitMsMax / 1000} s`);
+      startedAt = performance.now();
+    }
+    await sleep(lockPollMs, undefined, { signal });
+  };
+}
+
+async function findHolder(client: pg.Client): Promise<string> {
+  // A lock on one bigint shows it in objid, with objsubid 1 (pg_locks).
+  const { rows } = await client.query<{
+    pid: number;
+    name: string | null;
+    role: string | null;
+    address: string | null;
+    seconds: number | null;
+  }>(
+    `select pid, application_name as name, usename as role, host(client_addr) as address,
+       extract(epoch from clock_timestamp() - coalesce(xact_start, state_change))::int as seconds
+     from pg_locks left join pg_stat_activity using (pid)
+     where locktype = 'advisory' and objid = ${lockKey} and classid = 0 and objsubid = 1 and granted
+       and database = (select oid from pg_database where datname = current_database())`,
+  );
+  const [holder] = rows;
+  if (holder === undefined) return 'by one that has just let go';
+  const { pid, name, role, address, seconds } = holder;
+  const of = [name && `"${name}"`, role && `role ${role}`, address && `from ${address}`, seconds !== null && `for ${seconds} s`];
+  return [`by PostgreSQL process ${pid}`, ...of.filter((text) => typeof text === 'string' && text !== '')].join(', ');
 }
 
 /** Whether the database has them all; asked while `migrate` has not come to its end. */
@@ -162,7 +239,7 @@ export async function hasEveryMigration(db: Db): Promise<boolean> {
 /** Every migration of the code, with the time of its application where it was applied. */
 export async function migrationStatus(settings: ConnectionSettings): Promise<MigrationStatus[]> {
   const migrations = await readMigrations();
-  return connected(settings, async (client) => {
+  return connected(settings, undefined, async (client) => {
     const applied = await readApplied(client);
     compare(migrations, applied);
     return migrations.map(({ version, name }) => ({

@@ -12,6 +12,7 @@ export const sqlstate = {
   duplicateDatabase: '42P04',
   duplicateObject: '42710',
   tooManyConnections: '53300',
+  readOnlyTransaction: '25006',
 } as const;
 
 /**
@@ -80,7 +81,7 @@ function isFromTrigger(error: unknown): boolean {
 }
 
 // By its severity: EPIPE looks like a code of PostgreSQL's too.
-function isFromServer(error: unknown): boolean {
+export function isFromServer(error: unknown): boolean {
   return typeof (error as { severity?: unknown } | null)?.severity === 'string';
 }
 

@@ -30,6 +30,8 @@ export type TestPostgres = AsyncDisposable & {
   query<Row extends pg.QueryResultRow>(text: string): Promise<Row[]>;
   stop(): Promise<void>;
   start(): Promise<void>;
+  /** A standby of it, which follows by streaming until it is promoted. This one is stopped for a moment. */
+  startStandby(): Promise<TestPostgres>;
 };
 
 /** PostgreSQL and PgBouncer refuse root: who runs them then. */
@@ -59,7 +61,15 @@ export async function findFreePort(): Promise<number> {
   return port;
 }
 
-export async function startPostgres(version: Version, { settings = {}, hba, files = {} }: Options = {}): Promise<TestPostgres> {
+export function startPostgres(version: Version, options: Options = {}): Promise<TestPostgres> {
+  return startServer(version, options);
+}
+
+async function startServer(
+  version: Version,
+  { settings = {}, hba, files = {} }: Options,
+  fill?: (data: string) => Promise<void>,
+): Promise<TestPostgres> {
   const account = await findAccount();
   await using starting = new AsyncDisposableStack();
   const dir = await makeFolder(account);
@@ -68,7 +78,8 @@ export async function startPostgres(version: Version, { settings = {}, hba, file
   const options = { ...account, cwd: dir, env: { PATH: process.env['PATH'], LC_ALL: 'C', ...env } };
   const data = join(dir, 'data');
   const how = ['-U', 'postgres', '--auth=trust', '--encoding=UTF8', '--locale=C', '--no-sync', '--no-instructions'];
-  await run(join(bin, 'initdb'), ['-D', data, ...how], options);
+  if (fill === undefined) await run(join(bin, 'initdb'), ['-D', data, ...how], options);
+  else await fill(data);
   if (hba !== undefined) await writeFile(join(data, 'pg_hba.conf'), ['local all postgres trust', ...hba, ''].join('\n'));
   for (const [name, text] of Object.entries(files)) {
     await writeFile(join(data, name), text, { mode: 0o600 });
@@ -122,6 +133,20 @@ export async function startPostgres(version: Version, { settings = {}, hba, file
     query,
     stop,
     start,
+    async startStandby() {
+      await stop();
+      const standby = await startServer(
+        version,
+        { settings: { ...settings, primary_conninfo: `host=127.0.0.1 port=${port} user=postgres` } },
+        async (copy) => {
+          // As the account, whose the files must be.
+          await run('cp', ['-R', data, copy], account);
+          await run('touch', [join(copy, 'standby.signal')], account);
+          await start();
+        },
+      );
+      return standby;
+    },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
