@@ -81,7 +81,7 @@ export async function connect(settings: ConnectionSettings): Promise<pg.Client> 
 }
 
 /** How often one statement is run where another transaction was in its way and nothing of it was done. */
-const attemptsMax = 8;
+const attemptsMax = 20;
 
 async function runAlone<Row>(query: () => Promise<{ rows: unknown[] }>): Promise<Row[]> {
   for (let attempt = 1; ; attempt += 1) {

@@ -75,6 +75,20 @@ suite('behind PgBouncer in transaction mode', { concurrency: true }, async () =>
     await stuck;
   });
 
+  test('a default isolation above read committed is no refusal', async () => {
+    const url = await databaseNamed('serializable');
+    await server.query(`alter database serializable set default_transaction_isolation = 'serializable'`);
+    const limits = { DATABASE_STATEMENT_TIMEOUT_MS: '30000', DATABASE_CONNECT_TIMEOUT_MS: '30000' };
+    await using service = await startService({ DATABASE_URL: url, ...limits });
+    const { id } = await service.createUser();
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => service.call('PUT', `/users/${id}`, { name: `Ann ${n}` })));
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      answers.map(() => 200),
+    );
+    await service.backlog(0);
+  });
+
   test('a service starts, migrates, answers and hands its events on', async () => {
     await using service = await startService({ DATABASE_URL: await databaseNamed('served') });
     const { id } = await service.createUser();
