@@ -22,6 +22,8 @@ export class Output {
   readonly #write: Writer;
   #waiting: string[] = [];
   #waitingChars = 0;
+  /** Texts of the write that is under way. */
+  #writing = 0;
   #state: 'idle' | 'scheduled' | 'writing' | 'closed' = 'idle';
   #unreported = 0;
   #onIdle: (() => void)[] = [];
@@ -69,7 +71,7 @@ export class Output {
     this.#state = 'writing';
     this.#write(text, (error) => {
       if (error) {
-        this.dropped += this.#waiting.length;
+        this.dropped += this.#writing + this.#waiting.length;
         this.#waiting = [];
         this.#waitingChars = 0;
         this.#rest('closed');
@@ -97,6 +99,7 @@ export class Output {
       count += 1;
     }
     this.#waitingChars -= chars;
+    this.#writing = count;
     return this.#waiting.splice(0, count).join('');
   }
 }

@@ -59,7 +59,7 @@ test('with stdout that is closed the service serves, counts the lines, and ends 
   await using database = await createDatabase();
   await using service = await startProcess({ DATABASE_URL: database.url });
   service.child.stdout?.destroy();
-  while ((await dropped(service)) === 0);
+  while ((await dropped(service)) === 0) await flood(service, 1);
   assert.equal((await fetch(`${service.url}/ready`)).status, 200);
   service.child.kill('SIGTERM');
   assert.equal(await service.exited, 0);

@@ -66,7 +66,7 @@ suite('an output', () => {
     await flushed;
     output.write('c\n');
     await nextTurn();
-    assert.deepEqual([texts, output.dropped], [['a\n'], 2]);
+    assert.deepEqual([texts, output.dropped], [['a\n'], 3]);
     await output.flush(3_600_000);
   });
 
