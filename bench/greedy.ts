@@ -1,6 +1,6 @@
 // What callers who send more than the service takes do to everybody else.
-import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { createCaller, pace } from './load.ts';
 import { operations } from './operations.ts';
 import { type Measurement, quantile, takeTurns } from './row.ts';
@@ -13,33 +13,15 @@ const head = 'POST /users/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicat
 
 const ways = {
   '1 MiB of brackets': `${head}Content-Length: ${brackets.length}\r\n\r\n${brackets}`,
+  '32 KiB of brackets': `${head}Content-Length: 32768\r\n\r\n${brackets.slice(0, 32_768)}`,
   '1 MiB of brackets in chunks': `${head}Transfer-Encoding: chunked\r\n\r\n${`4000\r\n${brackets.slice(0, 0x4000)}\r\n`.repeat(64)}0\r\n\r\n`,
 };
 
-/** Each connection sends the next request when it has an answer, and is made anew where it was closed. */
-function startGreedy(url: string, request: string): Disposable {
+function startCallers(url: string, request: string): AsyncDisposable {
   const { hostname, port } = new URL(url);
-  const sockets = new Set<net.Socket>();
-  let stopped = false;
-  const open = (): void => {
-    if (stopped) return;
-    const socket = net.connect(Number(port), hostname);
-    sockets.add(socket);
-    socket.on('connect', () => socket.write(request));
-    socket.on('data', () => socket.write(request));
-    socket.on('error', () => {});
-    socket.on('close', () => {
-      sockets.delete(socket);
-      open();
-    });
-  };
-  for (let n = 0; n < greedyConnections; n += 1) open();
-  return {
-    [Symbol.dispose]() {
-      stopped = true;
-      for (const socket of sockets) socket.destroy();
-    },
-  };
+  const workerData = { hostname, port, connections: greedyConnections, request: Buffer.from(request) };
+  const worker = new Worker(new URL('./greedy-callers.ts', import.meta.url), { workerData });
+  return { [Symbol.asyncDispose]: async () => void (await worker.terminate()) };
 }
 
 export const greedy: Measurement = {
@@ -59,7 +41,7 @@ export const greedy: Measurement = {
       const { busy, idle } = await takeTurns(rounds, {
         idle: () => p50(seconds),
         async busy() {
-          using _greedy = startGreedy(service.url, request);
+          await using _callers = startCallers(service.url, request);
           await sleep(300, undefined, { signal: stage.signal });
           return await p50(seconds);
         },

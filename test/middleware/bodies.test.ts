@@ -199,6 +199,31 @@ test('a caller who was refused and sends on and on, in one body, in chunks or wi
   for (const count of await Promise.all(read)) assert.ok(count < 32 * 1024 * 1024, `${count} bytes were read`);
 });
 
+test('a refusal of a large body waits, so that a few callers in a loop take little of the time that there is', async () => {
+  await using server = await startApp((app) => {
+    app.post('/', { config: { access: 'anyone' } }, async () => ({}));
+  });
+  using connection = await connect(server.url);
+  const post = (body: string, framing = `Content-Length: ${body.length}`) =>
+    `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${framing}\r\n\r\n${body}`;
+  const brackets = '['.repeat(32 * kibibyte);
+  for (const [request, status] of [
+    [post(brackets), 400],
+    [post(`${brackets}[`), 413],
+    [post(`400\r\n${brackets.slice(0, kibibyte)}\r\n0\r\n\r\n`, 'Transfer-Encoding: chunked'), 400],
+  ] as const) {
+    const startedAt = performance.now();
+    for (let n = 0; n < 5; n += 1) {
+      connection.write(request);
+      assert.equal((await connection.answer()).status, status);
+    }
+    // At least: a busy machine only makes it more. Timers may be a millisecond early.
+    assert.ok(performance.now() - startedAt >= 5 * 19);
+  }
+  connection.write(post(`"${'x'.repeat(20 * kibibyte)}"`));
+  assert.equal((await connection.answer()).status, 200);
+});
+
 test('a document is written, encoded and packed once, however often it is asked for', () => {
   let reads = 0;
   const document = createDocument(() => {
