@@ -54,7 +54,7 @@ suite('health and metrics', () => {
       `insert into outbox (event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
        select event_id, 'user.deleted', '1', now(), trace_id, 'x', '{"user_id":1,"version":1}' from inbox limit 1`,
     );
-    await service.line(({ event }) => event.endsWith('again'));
+    await service.line(({ event }) => event === 'Received event user.deleted again');
     const after = await read();
     assert.deepEqual([after[1], after[2]], [handled, duplicate + 1]);
   });

@@ -42,8 +42,10 @@ const statistics: Readonly<Record<string, readonly string[]>> = {
     `insert into event (position, logged_at, event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
      select n, now(), gen_random_uuid(), 'user.updated', 'busy', now(), '', '', '{}' from generate_series(1, 5000) as n`,
     `insert into inbox (event_id, trace_id, subject, version) select gen_random_uuid(), '', 'busy', n from generate_series(1, 5000) as n`,
-    'analyze event_retry, event, inbox',
-    'truncate event_retry, event, inbox',
+    `insert into delivery_retry (event_id, event_type, trace_id, subject, version, attempts, retry_at, body, properties, headers)
+     select gen_random_uuid(), 'user.updated', '', 'busy', n, 0, 'infinity', '', '{}', '{}' from generate_series(1, 5000) as n`,
+    'analyze event_retry, event, inbox, delivery_retry',
+    'truncate event_retry, event, inbox, delivery_retry',
     forced(5000),
   ],
 };
