@@ -38,9 +38,8 @@ await runCommand(async (config) => {
   const lookalikes = await countLookalikes(pool);
   await using passwords = startPasswords();
   const hashed = await hashPlaintextPasswords(pool, passwords, (count) => console.error(`${count} hashed`));
-  console.log(
-    `Hashed ${hashed} passwords, of which ${lookalikes} looked like argon2id hashes and were none of ours: they were hashed as text.`,
-  );
+  console.log(`Hashed ${hashed} passwords.`);
+  if (lookalikes > 0) console.log(`${lookalikes} of them looked like argon2id hashes and were none of ours: they were hashed as text.`);
 });
 
 function readArguments() {
