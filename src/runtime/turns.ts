@@ -36,7 +36,17 @@ export type Turns = {
   close(): void;
 };
 
-export function createTurns(limits: { readonly atOnce: number; readonly waitingMax: number; readonly waitMsMax: number }): Turns {
+export type TurnLimits = {
+  readonly atOnce: number;
+  readonly waitingMax: number;
+  /** For a caller of whom more than `few` wait. */
+  readonly waitMsMax: number;
+  readonly few: number;
+  /** For one of whom few wait: it is the machine that is slow then, and not the caller who asks for too much. */
+  readonly waitMsMaxOfFew: number;
+};
+
+export function createTurns(limits: TurnLimits): Turns {
   /** In the order of their next turn. */
   const lines = new Map<string, Place[]>();
   let waiting = 0;
@@ -83,6 +93,16 @@ export function createTurns(limits: { readonly atOnce: number; readonly waitingM
     return true;
   }
 
+  /** @returns what ends the limit */
+  function limitWait(line: Place[], place: Place, { since }: Caller): () => void {
+    const after = (ms: number, act: () => void) => setTimeout(act, Math.max(0, since + ms - performance.now()));
+    let timer = after(limits.waitMsMax, () => {
+      if (line.length > limits.few) leave(line, place, 'late');
+      else timer = after(limits.waitMsMaxOfFew, () => leave(line, place, 'late'));
+    });
+    return () => clearTimeout(timer);
+  }
+
   async function take(caller?: Caller): Promise<() => void> {
     if (closed) throw new TurnRefused('closed');
     if (running < limits.atOnce) {
@@ -101,8 +121,7 @@ export function createTurns(limits: { readonly atOnce: number; readonly waitingM
       refuse: (why: Refusal) => turn.reject(new TurnRefused(why)),
     };
     line.push(place);
-    const timer = caller && setTimeout(() => leave(line, place, 'late'), Math.max(0, caller.since + limits.waitMsMax - performance.now()));
-    return turn.promise.finally(() => clearTimeout(timer));
+    return turn.promise.finally(caller && limitWait(line, place, caller));
   }
 
   return {

@@ -22,6 +22,8 @@ export type Passwords = AsyncDisposable & {
 // About two seconds of work for each thread: a caller who waits longer would have given up.
 const waitingPerThread = 100;
 const waitMsMax = 2000;
+const fewPerThread = 10;
+const waitMsMaxOfFew = 10_000;
 /** A hash takes some 20 ms, the dearest verify half a second on one core; the rest is for a machine that is busy. */
 const taskMsMax = 10_000;
 
@@ -37,9 +39,14 @@ function overloaded(detail: string): Problem {
   return new Problem('overloaded', detail, { headers: { 'retry-after': '2' } });
 }
 
-export function startPasswords(cost: HashCost = recommendedCost, limits = { waitMsMax, taskMsMax }): Passwords {
+export function startPasswords(cost: HashCost = recommendedCost, limits = { waitMsMax, waitMsMaxOfFew, taskMsMax }): Passwords {
   const threads = availableParallelism();
-  const turns = createTurns({ atOnce: threads, waitingMax: threads * waitingPerThread, waitMsMax: limits.waitMsMax });
+  const turns = createTurns({
+    atOnce: threads,
+    waitingMax: threads * waitingPerThread,
+    few: threads * fewPerThread,
+    ...limits,
+  });
   const pool = new Piscina({
     filename: new URL('./hash-worker.ts', import.meta.url).href,
     minThreads: threads,

@@ -8,7 +8,7 @@ const hourMs = 3_600_000;
 
 /** Turns of which a test ends each by hand; `begun` and `refused` say what happened to whom, in order. */
 function watchTurns(limits: Partial<Parameters<typeof createTurns>[0]> = {}) {
-  const turns = createTurns({ atOnce: 1, waitingMax: 1000, waitMsMax: hourMs, ...limits });
+  const turns = createTurns({ atOnce: 1, waitingMax: 1000, waitMsMax: hourMs, few: 0, waitMsMaxOfFew: hourMs, ...limits });
   const begun: string[] = [];
   const refused: string[] = [];
   const ends: (() => void)[] = [];
@@ -89,6 +89,22 @@ suite('turns', () => {
     assert.deepEqual([refused, turns.waiting], [['late late'], 0]);
     await end();
     assert.deepEqual(begun, ['at work']);
+  });
+
+  test('are waited for longer by a caller of whom few wait', async () => {
+    using watched = watchTurns({ few: 2, waitMsMax: 1, waitMsMaxOfFew: hourMs });
+    const { turns, refused, take, end } = watched;
+    void take('at work');
+    const flood = Array.from({ length: 5 }, () => take('flood'));
+    const one = take('one');
+    while (turns.waiting > 3) await Promise.race(flood.splice(0, 1));
+    assert.deepEqual(refused, ['flood late', 'flood late', 'flood late']);
+    for (let n = 0; n < 3; n += 1) await end();
+    await Promise.all([one, ...flood]);
+    assert.equal(turns.waiting, 0);
+    void take('slow');
+    await take('slow', { since: performance.now() - hourMs });
+    assert.equal(refused.at(-1), 'slow late');
   });
 
   test('are given to nobody who has gone, and those who have gone take no place', async () => {
