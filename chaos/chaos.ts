@@ -18,7 +18,7 @@ const usage = `npm run chaos -- [--seed 1] [--seconds 90] [--faults all] [--each
   --seed       what is left to chance; the same seed gives the same faults in the same order
   --seconds    how long the load and the mixed faults go on
   --faults     some of them, by comma, or all
-  --each       each fault alone, on a service of its own, instead of all mixed
+  --each       each fault alone, on a service of its own, instead of all mixed; those that measure come only so, or by name
   --quick      faults that last a minute last about ten seconds; so it is too in mixed runs of up to 90 seconds
   --long       an hour
   --list       the faults, and nothing else
@@ -102,7 +102,8 @@ async function main(signal: AbortSignal): Promise<number> {
   // Only what fills a disk stands on a small one: that is in memory, and forgives much.
   for (const smallDisk of [false, true]) {
     const wanted = options.faults.filter((fault) => needsSmallDisk(fault) === smallDisk);
-    const runs = each ? wanted.map((fault) => [fault]) : smallDisk === options.faults.some(needsSmallDisk) ? [options.faults] : [];
+    const mixed = options.faults.filter(({ alone }) => alone !== true || options.names !== 'all');
+    const runs = each ? wanted.map((fault) => [fault]) : smallDisk === options.faults.some(needsSmallDisk) ? [mixed] : [];
     if (runs.length === 0) continue;
     await using servers = await startServers({ smallDisk });
     for (const chosen of runs) {

@@ -29,8 +29,12 @@ type Parts = {
   readonly now: () => number;
 };
 
+/** One instance of the service on a database of its own, without RabbitMQ: nothing of it stands in the history. */
+export type Aside = AsyncDisposable & { readonly instance: Instance; readonly database: Database };
+
 export type Cluster = Parts &
   AsyncDisposable & {
+    startAside(): Promise<Aside>;
     /** The instance whose relay holds the lock of the outbox at this moment. */
     findRelay(signal: AbortSignal): Promise<Instance>;
     /** The instance whose consumer handles events: the one whose count of them grows. */
@@ -131,8 +135,33 @@ export async function startCluster({ postgres, broker, watchdog }: Servers, opti
 
   const load = starting.use(new Load({ instances, random: random.fork('load'), clients, rate, now }));
   const parts = { postgres, broker, database, vhost, wire, instances, load, random, incidents, movableClock, now };
+  async function startAside(): Promise<Aside> {
+    await using beginning = new AsyncDisposableStack();
+    const own = beginning.use(await postgres.createDatabase(`aside_${randomBytes(4).toString('hex')}`));
+    const toDatabase = beginning.use(await startNetwork({ path: postgres.socketPath }));
+    const instance = beginning.use(
+      new Instance({
+        name: 'rollcall-aside',
+        port: await findPort(),
+        env: {
+          DATABASE_URL: `postgresql://${role}@127.0.0.1:${toDatabase.port}/${own.name}?sslmode=disable`,
+          RATE_LIMIT_PER_MINUTE: '0',
+        },
+        database: toDatabase,
+        broker: toDatabase,
+        watchdog,
+        logFile: logs === undefined ? undefined : join(logs, 'rollcall-aside.log'),
+        incident: (words) => incidents.push(`rollcall-aside ${words}`),
+      }),
+    );
+    await instance.start();
+    await untilReady([instance]);
+    const alive = beginning.move();
+    return { instance, database: own, [Symbol.asyncDispose]: () => alive.disposeAsync() };
+  }
+
   const running = starting.move();
-  return { ...parts, ...watch(parts), [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return { ...parts, startAside, ...watch(parts), [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 async function untilReady(instances: readonly Instance[]): Promise<void> {

@@ -11,6 +11,8 @@ export type Turn = {
   readonly signal: AbortSignal;
   /** A line for the person who watches. */
   say(words: string): void;
+  /** Whether the run is one in which faults are held for their least time. */
+  readonly quick: boolean;
   /** Leaves things as they are for so long, or shorter in a quick run, but never shorter than `secondsMin`. */
   hold(seconds: number, secondsMin?: number): Promise<void>;
   /** Tells of a promise that the service did not keep, and that the history cannot show. */
@@ -23,6 +25,8 @@ export type Fault = {
   readonly name: string;
   readonly what: string;
   readonly claims: readonly Part[];
+  /** It measures, so it comes by its name or with `--each`, and not among all that are mixed. */
+  readonly alone?: true;
   /** About how long it takes in a quick run, and in a full one. */
   readonly seconds: readonly [quick: number, full: number];
   /** Why it cannot be done here, if it cannot. */

@@ -3,8 +3,9 @@ import type { Fault } from './fault.ts';
 import { postgresFaults } from './faults/postgres.ts';
 import { processFaults } from './faults/processes.ts';
 import { brokerFaults } from './faults/rabbitmq.ts';
+import { readerFaults } from './faults/readers.ts';
 
-export const faults: readonly Fault[] = [...processFaults, ...postgresFaults, ...brokerFaults];
+export const faults: readonly Fault[] = [...processFaults, ...postgresFaults, ...brokerFaults, ...readerFaults];
 
 /** @param names separated by commas, or `all` @throws TypeError naming what it does not know */
 export function chooseFaults(names: string): Fault[] {

@@ -144,7 +144,7 @@ export class Instance implements AsyncDisposable {
 
   #launch(env: Readonly<Record<string, string>>): Life {
     const { PATH, HOME, TMPDIR } = process.env;
-    const child = spawn(process.execPath, ['start.js'], {
+    const child = spawn(process.execPath, ['--max-semi-space-size=16', 'start.js'], {
       cwd: root,
       env: { PATH, HOME, TMPDIR, PORT: String(this.port), APP_NAME: this.name, ...this.#options.env, ...env },
       // A session of its own: a terminal's Ctrl-C is for us, and we end it in order.

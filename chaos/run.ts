@@ -70,6 +70,7 @@ export async function run(cluster: Cluster, plan: readonly Planned[], { seconds,
     const injecting = inject(fault, {
       random: cluster.random.fork(`turn ${turn}`),
       signal: ending,
+      quick: scale === 0,
       say: (words) => line(fault.name, words),
       hold: (full, least = 0) => sleep(1000 * Math.max(least, full * scale), undefined, { signal: ending }),
       broken: (words) => incidents.push(`${fault.name}: ${words}`),
