@@ -10,7 +10,7 @@ import type { Logger } from '../telemetry/logger.ts';
 
 export type StreamLimits = {
   readonly streamsMax: number;
-  /** After it a reader who takes nothing of what waits for it is cut off. */
+  /** After it a reader who takes nothing of what waits for it is cut off, sooner the less room there is. */
   readonly progressMs: number;
   /** Of everything that waits to be read, in all answers that are counted here. */
   readonly bytesMax: number;
@@ -47,11 +47,20 @@ export type Streams = AsyncDisposable & {
 };
 
 const checkMs = 1000;
+/** However full the memory is. */
+const patienceMsMin = 1000;
 const checkedInTurn = 100;
 const retrySeconds = 5;
 
 /** An answer, and what of it waits to be read. */
-type Debtor = { readonly response: ServerResponse; readonly trace: context.Context | undefined; waitingBytes: number; progressAt: number };
+type Debtor = {
+  readonly response: ServerResponse;
+  readonly trace: context.Context | undefined;
+  /** How long it may take nothing while there is room. */
+  readonly patienceMs: number;
+  waitingBytes: number;
+  progressAt: number;
+};
 type Running = { readonly work: Promise<void>; readonly end: () => void; readonly beat: () => void };
 
 export function startStreams({ streamsMax, progressMs, bytesMax, heartbeatMs }: StreamLimits, log: Logger): Streams {
@@ -92,13 +101,15 @@ export function startStreams({ streamsMax, progressMs, bytesMax, heartbeatMs }: 
 
   const watching = startLoop(async () => {
     // The fuller the memory, the shorter the patience: a few slow readers may be slow.
-    const patienceMs = progressMs * (1 - waitingBytes / bytesMax);
+    const room = 1 - waitingBytes / bytesMax;
+    for (const debtor of [...debtors]) {
+      const quietMs = performance.now() - debtor.progressAt;
+      if (quietMs > Math.max(Math.min(patienceMsMin, debtor.patienceMs), debtor.patienceMs * room))
+        cut(debtor, `its reader took nothing for ${(quietMs / 1000).toFixed(1)} s`);
+    }
     let checked = 0;
     for (const [debtor, { beat }] of [...open]) {
-      const quietMs = performance.now() - debtor.progressAt;
-      if (debtor.waitingBytes > 0 && quietMs > patienceMs) {
-        cut(debtor, `its reader took nothing for ${(quietMs / 1000).toFixed(1)} s`);
-      } else if (debtor.waitingBytes === 0 && quietMs > heartbeatMs) beat();
+      if (debtor.waitingBytes === 0 && performance.now() - debtor.progressAt > heartbeatMs) beat();
       checked += 1;
       if (checked % checkedInTurn === 0) await nextTurn();
     }
@@ -113,17 +124,18 @@ export function startStreams({ streamsMax, progressMs, bytesMax, heartbeatMs }: 
         });
       }
       const response = reply.raw;
-      const headers = { ...reply.getHeaders(), 'content-type': mediaType, 'x-accel-buffering': 'no' };
+      const headers = { ...reply.getHeaders(), 'content-type': mediaType, 'x-accel-buffering': 'no' } as Record<string, string>;
       reply.hijack();
-      response.writeHead(200, headers as Record<string, string>);
       if (reply.request.method === 'HEAD') {
-        response.end();
+        response.writeHead(200, headers).end();
         return reply;
       }
+      // Nothing comes after it, so that a stop need not wait for the connection.
+      response.writeHead(200, { ...headers, connection: 'close' });
       // The caller sees the stream open at once.
       response.flushHeaders();
       const ending = new AbortController();
-      const debtor: Debtor = { response, trace: context.current(), waitingBytes: 0, progressAt: performance.now() };
+      const debtor: Debtor = { response, trace: context.current(), patienceMs: progressMs, waitingBytes: 0, progressAt: performance.now() };
       let awaited: (() => void) | undefined;
 
       function push(bytes: Buffer): void {
@@ -174,7 +186,8 @@ export function startStreams({ streamsMax, progressMs, bytesMax, heartbeatMs }: 
     },
 
     count(response, bytes) {
-      const debtor: Debtor = { response, trace: context.current(), waitingBytes: 0, progressAt: 0 };
+      // Of what is written at once no progress shows.
+      const debtor: Debtor = { response, trace: context.current(), patienceMs: 4 * progressMs, waitingBytes: 0, progressAt: 0 };
       // Comes after the last byte has left, too.
       response.once('close', () => pay(debtor, debtor.waitingBytes));
       owe(debtor, bytes);

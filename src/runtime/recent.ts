@@ -5,6 +5,7 @@ export type Recent<Value> = {
   find(key: string, since?: number): Value | undefined;
   /** @param at when making it began (performance.now()) */
   keep(key: string, at: number, value: Value): void;
+  forget(key: string): void;
 };
 
 export function createRecent<Value>({ ms, max }: { ms: number; max: number }): Recent<Value> {
@@ -21,5 +22,6 @@ export function createRecent<Value>({ ms, max }: { ms: number; max: number }): R
       const [oldest = key] = kept.keys();
       if (kept.size > max) kept.delete(oldest);
     },
+    forget: (key) => void kept.delete(key),
   };
 }

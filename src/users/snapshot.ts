@@ -31,8 +31,8 @@ const example = `${JSON.stringify({ cursor: 'MUAyMDI1LTAxLTAxVDEwOjAwOjAwLjAwMDA
 type Batch = { readonly bytes: Buffer; readonly last: string | undefined };
 
 export function addSnapshot(app: App, { db, streams, turns }: SnapshotParts): void {
-  // Others whose cursor is older than a batch may have the same: what was read after it.
-  const recent = createRecent<Batch>(kept);
+  // A batch serves every snapshot whose cursor is older than its reading.
+  const recent = createRecent<Promise<Batch>>(kept);
   app.get(
     '/users/snapshot',
     {
@@ -79,17 +79,21 @@ export function addSnapshot(app: App, { db, streams, turns }: SnapshotParts): vo
     return last;
   }
 
-  async function readBatch(after: string, begun: number): Promise<Batch> {
+  function readBatch(after: string, begun: number): Promise<Batch> {
     const before = recent.find(after, begun);
     if (before !== undefined) return before;
-    const at = performance.now();
+    const reading = queryBatch(after);
+    recent.keep(after, performance.now(), reading);
+    reading.catch(() => recent.forget(after));
+    return reading;
+  }
+
+  async function queryBatch(after: string): Promise<Batch> {
     const rows = await db.query<UserRow & { version: string }>(
       `select ${columnsSql}, version from "user" where id > $1 order by id limit ${batchSize}`,
       [after],
     );
     const lines = rows.map((row) => `${JSON.stringify({ ...userOf(row), version: Number(row.version) })}\n`);
-    const batch = { bytes: Buffer.from(lines.join('')), last: rows.length < batchSize ? undefined : rows.at(-1)?.id };
-    recent.keep(after, at, batch);
-    return batch;
+    return { bytes: Buffer.from(lines.join('')), last: rows.length < batchSize ? undefined : rows.at(-1)?.id };
   }
 }

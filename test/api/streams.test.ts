@@ -135,6 +135,24 @@ suite('slow readers', { concurrency: true }, () => {
     for (const stream of stalled) stream[Symbol.dispose]();
   });
 
+  test('of pages count too, and do not hold up those who read', async () => {
+    await using service = await startService({}, { streamLimits: { bytesMax: 3_000_000 } });
+    await fillLog(service, { events: 5000, bytesEach: 10_000 });
+    const { port } = new URL(service.url);
+    // A page of 10 MB for each, of which their sockets take 4.
+    const sockets = Array.from({ length: 5 }, () => {
+      const socket = net.connect(Number(port), '127.0.0.1').pause();
+      socket.on('error', () => {});
+      socket.write('GET /events/?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n');
+      return socket;
+    });
+    await service.line(({ event }) => event === 'Stream cut off');
+    using stream = await openStream(service.url);
+    for (let n = 1; n <= 5000; n += 1) assert.equal(versionOf(await stream.nextEvent()), n);
+    assert.equal((await service.call('GET', '/events/?limit=10')).json.events.length, 10);
+    for (const socket of sockets) socket.destroy();
+  });
+
   test('of a snapshot hold neither a connection nor a transaction, and are cut off', async () => {
     await using service = await startService({}, { streamLimits: { progressMs: 300 } });
     await service.database.query(
