@@ -1,4 +1,5 @@
 // A message on its way in: as it came, as it is read, and as a row keeps it.
+import { exceeded } from '../runtime/json-bounds.ts';
 
 /** `body` is what the sender sent, byte for byte; properties and headers are those of AMQP. */
 export type Delivery = {
@@ -10,37 +11,20 @@ export type Delivery = {
 };
 
 const bodyBytesMax = 1 << 20;
-const depthMax = 32;
-const quote = 0x22;
-const backslash = 0x5c;
+/** No event of ours comes near; what is made of a message later walks down every level. */
+const bounds = { depthMax: 32, membersMax: 10_000 };
 
 /** What the body says, if it is JSON that an event of ours could be. */
 export function readBody(body: Buffer): { readonly value: unknown } | { readonly unreadable: string } {
   if (body.length > bodyBytesMax) return { unreadable: `the body is larger than ${bodyBytesMax} bytes` };
-  if (isDeep(body)) return { unreadable: `the body is nested more than ${depthMax} levels deep` };
+  const bound = exceeded(body, bounds);
+  if (bound === 'depth') return { unreadable: `the body is nested more than ${bounds.depthMax} levels deep` };
+  if (bound === 'members') return { unreadable: `the body has more than ${bounds.membersMax} members` };
   try {
     return { value: JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body)) };
   } catch {
     return { unreadable: 'the body is not JSON in UTF-8' };
   }
-}
-
-// Before it is parsed: what is made of it later walks down every level.
-function isDeep(body: Buffer): boolean {
-  let depth = 0;
-  let inText = false;
-  for (let at = 0; at < body.length; at += 1) {
-    const byte = body[at];
-    if (inText) {
-      if (byte === backslash) at += 1;
-      else if (byte === quote) inText = false;
-    } else if (byte === quote) inText = true;
-    else if (byte === 0x5b || byte === 0x7b) {
-      depth += 1;
-      if (depth > depthMax) return true;
-    } else if (byte === 0x5d || byte === 0x7d) depth -= 1;
-  }
-  return false;
 }
 
 /**
@@ -55,7 +39,7 @@ function plain(value: unknown, depth: number): unknown {
   if (typeof value === 'bigint' || (typeof value === 'number' && !Number.isFinite(value))) return { $number: String(value) };
   if (Buffer.isBuffer(value)) return { $bytes: value.toString('base64') };
   if (typeof value !== 'object' || value === null) return value;
-  if (depth === depthMax) return { $tooDeep: true };
+  if (depth === bounds.depthMax) return { $tooDeep: true };
   if (Array.isArray(value)) return value.map((item) => plain(item, depth + 1));
   // Without a prototype, so that a header named __proto__ is one like any other.
   const copy: Record<string, unknown> = Object.create(null);

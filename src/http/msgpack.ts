@@ -2,7 +2,8 @@
 // decoder of @msgpack/msgpack reads text that is not UTF-8 as other text, and any number of brackets.)
 import { isUtf8 } from 'node:buffer';
 import { Problem } from '../problem.ts';
-import { type Bounds, checkDepth, checkMembers } from './bounds.ts';
+import type { Bounds } from '../runtime/json-bounds.ts';
+import { checkDepth, checkMembers } from './bounds.ts';
 
 type Cursor = { readonly bytes: Buffer; readonly bounds: Bounds; at: number; members: number };
 
