@@ -47,6 +47,7 @@ const eventsPoolSize = 5;
 const healthStatementMs = 1000;
 const prefetch = 50;
 const retryDelaysMs = [1000, 5000, 30_000, 120_000];
+const deliveryGraceMs = 30_000;
 
 export type System = AsyncDisposable & {
   /** Where the API answers, such as http://127.0.0.1:8000. */
@@ -103,6 +104,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
       reactions,
       faultOf,
       retryDelaysMs,
+      deliveryGraceMs,
       appName,
       metrics,
       log,
@@ -281,12 +283,9 @@ async function retryDeliveries(consumer: Consumer): Promise<number> {
   return taken === limit ? 0 : 500;
 }
 
-/** An event of the log that RabbitMQ has not delivered by then is taken from the log. */
-const deliveryGraceMs = 30_000;
-
 async function reconcile(consumer: Consumer): Promise<number> {
   const limit = 1000;
-  const looked = await consumer.reconcileOnce(limit, deliveryGraceMs).catch(() => 0);
+  const looked = await consumer.reconcileOnce(limit).catch(() => 0);
   return looked === limit ? 0 : 5000;
 }
 

@@ -8,7 +8,7 @@ import * as deadLetters from './dead-letters.ts';
 import { type Delivery, readBody, textOf } from './delivery.ts';
 import type { Event } from './envelope.ts';
 import * as inbox from './inbox.ts';
-import { findUnsettled } from './reconciliation.ts';
+import { createReconciliation } from './reconciliation.ts';
 import * as retries from './retries.ts';
 import { createSettlement, type Given, isAway, type SettlementParts, within } from './settlement.ts';
 import { attemptsHeader, reasonHeader } from './topology.ts';
@@ -16,6 +16,8 @@ import { attemptsHeader, reasonHeader } from './topology.ts';
 export type ConsumerParts = SettlementParts & {
   /** Says why an event breaks its schema, if it does. */
   readonly faultOf: (event: unknown) => string | undefined;
+  /** How long the broker has for a delivery, before the event is taken from the log. */
+  readonly deliveryGraceMs: number;
   /** Nothing is begun after it, and the wait for a database that is away ends. */
   readonly stopping: AbortSignal;
 };
@@ -24,14 +26,15 @@ export type Consumer = Subscriber & {
   /** Takes up to `limit` of those that wait and are due. @returns how many it took */
   retryOnce(limit: number): Promise<number>;
   /**
-   * Looks at the next `limit` events of the log, and takes those that were published longer than `graceMs` ago and are not settled: the
-   * queue that had them is gone. @returns how many it looked at
+   * Looks at the next `limit` events of the log, and takes those that were published longer than `deliveryGraceMs` ago and are not
+   * settled: the queue that had them is gone. @returns how many it looked at
    */
-  reconcileOnce(limit: number, graceMs: number): Promise<number>;
+  reconcileOnce(limit: number): Promise<number>;
 };
 
 export function createConsumer(parts: ConsumerParts): Consumer {
-  const { pool, faultOf, metrics, log, stopping } = parts;
+  const { pool, faultOf, deliveryGraceMs, metrics, log, stopping } = parts;
+  const findUnsettled = createReconciliation(pool, deliveryGraceMs);
   const { given, fromLog, settle } = createSettlement(parts);
   // The last event of each subject that is under way: the next one of that subject comes after it.
   const tails = new Map<string, Promise<unknown>>();
@@ -143,8 +146,8 @@ export function createConsumer(parts: ConsumerParts): Consumer {
       await Promise.all(due.map((one) => inOrder(one.subject, () => retry(one))));
       return due.length;
     },
-    async reconcileOnce(limit, graceMs) {
-      const { looked, unsettled, advance } = await findUnsettled(pool, limit, graceMs);
+    async reconcileOnce(limit) {
+      const { looked, unsettled, advance } = await findUnsettled(limit);
       const taken = unsettled.map(fromLog).filter((one): one is Given => one !== undefined);
       const settled = await Promise.all(
         taken.map((one) => inOrder(one.subject, () => within(one, () => persist(() => settle(one, 'log'))))),

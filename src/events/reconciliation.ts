@@ -1,5 +1,6 @@
 // Holds the log against the inbox: an event that was published and never handled shows here, whatever became of the queue that had it.
 import type { Db } from '../db/client.ts';
+import type { Place } from './cursor.ts';
 import { type LoggedEvent, readAfter } from './log.ts';
 import { timestampSql } from './outbox.ts';
 
@@ -12,20 +13,39 @@ export type Unsettled = {
   advance(): Promise<void>;
 };
 
-/** The next `limit` events that were published, if they were logged longer than `graceMs` ago. */
-export async function findUnsettled(db: Db, limit: number, graceMs: number): Promise<Unsettled> {
-  const [state] = await db.query<{ position: string; at: string; published: string; until: string }>(
-    `select reconciled_position as position, ${timestampSql('reconciled_at')} as at, published_position as published,
-       ${timestampSql(`(now() - $1 * interval '1 ms')`)} as until
-     from inbox_state, event_state where reconciled_position < published_position`,
-    [graceMs],
-  );
-  const none = { looked: 0, unsettled: [], advance: async () => {} };
-  if (state === undefined) return none;
-  const next = await readAfter(db, { position: state.position, loggedAt: state.at }, limit);
-  const events = next.filter(({ position, loggedAt }) => BigInt(position) <= BigInt(state.published) && loggedAt <= state.until);
+/**
+ * Finds what was published longer than `graceMs` ago, by where the log stood then: a clock of the database may be put forward and back,
+ * and times in the log with it.
+ */
+export function createReconciliation(db: Db, graceMs: number): (limit: number) => Promise<Unsettled> {
+  const published: { readonly at: number; readonly position: bigint }[] = [];
+
+  /** How far the log was published `graceMs` ago; undefined where nobody looked then. */
+  function pastOf(position: bigint): bigint | undefined {
+    const now = performance.now();
+    published.push({ at: now, position });
+    while (published[1] !== undefined && published[1].at <= now - graceMs) published.shift();
+    const [first] = published;
+    return first !== undefined && first.at <= now - graceMs ? first.position : undefined;
+  }
+
+  return async (limit) => {
+    const [state] = await db.query<{ position: string; at: string; published: string }>(
+      `select reconciled_position as position, ${timestampSql('reconciled_at')} as at, published_position as published
+       from inbox_state, event_state`,
+    );
+    const until = state && pastOf(BigInt(state.published));
+    if (state === undefined || until === undefined || until <= BigInt(state.position)) return nothing;
+    return findUnsettled(db, { position: state.position, loggedAt: state.at }, until, limit);
+  };
+}
+
+const nothing: Unsettled = { looked: 0, unsettled: [], advance: async () => {} };
+
+async function findUnsettled(db: Db, after: Place, until: bigint, limit: number): Promise<Unsettled> {
+  const events = (await readAfter(db, after, limit)).filter(({ position }) => BigInt(position) <= until);
   const last = events.at(-1);
-  if (last === undefined) return none;
+  if (last === undefined) return nothing;
   const rows = await db.query<{ event_id: string }>(
     // A lookup for each, whatever the planner believes of the tables' sizes: scalar subqueries are not made into joins.
     `select event_id from unnest($1::uuid[], $2::bigint[]) as given (event_id, position)

@@ -93,7 +93,17 @@ function consume(pool: Pool, effect: NonNullable<Reaction['effect']>) {
   const metrics = createMetrics({ name: 'test', version: '0' });
   const stopping = new AbortController().signal;
   const reactions = { 'user.updated': { about, effect } };
-  return createConsumer({ pool, reactions, faultOf: () => undefined, retryDelaysMs, appName: 'test', metrics, log, stopping });
+  return createConsumer({
+    pool,
+    reactions,
+    faultOf: () => undefined,
+    deliveryGraceMs: 0,
+    retryDelaysMs,
+    appName: 'test',
+    metrics,
+    log,
+    stopping,
+  });
 }
 
 function delivery(userId: number, version: number): Delivery {
@@ -180,7 +190,7 @@ for (const version of versions) {
         assert.deepEqual(seen.slice(0, 3), ['3.1', '4.7', '1.501']);
         assert.equal(seen.length, 3 + 500);
         for (let rounds = 0; rounds < 10; rounds += 1) await consumer.retryOnce(20);
-        while ((await consumer.reconcileOnce(1000, 0)) > 0);
+        while ((await consumer.reconcileOnce(1000)) > 0);
         for (const look of [
           () => prune(examined, 7, 1000),
           () => find(examined, ['17']),

@@ -72,14 +72,24 @@ export async function startCarrier(kind: BrokerKind): Promise<Carrier> {
       const about: Reaction['about'] = ({ data }) => ({ name: 'user_id', id: Number(data['user_id']), version: Number(data['version']) });
       const reactions = Object.fromEntries(definitions.map(({ type }) => [type, { effect, about, ...options }]));
       const stopping = new AbortController();
-      const parts = { pool, reactions, faultOf, retryDelaysMs, appName: 'test', metrics, log, stopping: stopping.signal };
+      const parts = {
+        pool,
+        reactions,
+        faultOf,
+        deliveryGraceMs: 0,
+        retryDelaysMs,
+        appName: 'test',
+        metrics,
+        log,
+        stopping: stopping.signal,
+      };
       const consumer = createConsumer(parts);
       const running = consuming.use(new AsyncDisposableStack());
       running.use(broker.startSubscription(consumer));
       running.use(startLoop(async () => ((await consumer.retryOnce(20)) > 0 ? 0 : 10)));
       running.defer(() => stopping.abort());
       return {
-        reconcile: () => consumer.reconcileOnce(1000, 0),
+        reconcile: () => consumer.reconcileOnce(1000),
         [Symbol.asyncDispose]: () => running.disposeAsync(),
       };
     },
