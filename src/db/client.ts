@@ -64,8 +64,9 @@ const sessionSql = [
   .map((setting) => `set ${setting}`)
   .join('; ');
 
-async function prepareSession(client: pg.ClientBase): Promise<void> {
-  await client.query(sessionSql);
+async function prepareSession(client: pg.ClientBase, { statementTimeoutMs }: ConnectionSettings): Promise<void> {
+  // Only a limit can be asked for at the start of a session.
+  await client.query(statementTimeoutMs === 0 ? `set statement_timeout = 0; ${sessionSql}` : sessionSql);
 }
 
 /** A connection of its own, which the caller ends. Its loss is told by the next statement. */
@@ -76,7 +77,7 @@ export async function connect(settings: ConnectionSettings): Promise<pg.Client> 
     connecting.on('error', () => {});
     return connecting.connect();
   });
-  await prepareSession(client);
+  await prepareSession(client, settings);
   return client;
 }
 
@@ -127,7 +128,7 @@ export function startPool(settings: ConnectionSettings, size: number): Pool {
     Client: Client as never,
     max: size,
     idleTimeoutMillis: 60_000,
-    onConnect: prepareSession,
+    onConnect: (client) => prepareSession(client, settings),
   });
   const begin = beginSql(settings);
   // The pool drops a broken idle connection by itself; without a listener the event would end the process.

@@ -196,7 +196,8 @@ suite('defaults of a role or a database', { concurrency: true }, () => {
   const defaults = {
     default_transaction_read_only: 'on',
     lock_timeout: '1',
-    statement_timeout: '1',
+    // Longer than the first statement of a session may take on a busy machine: that one has it.
+    statement_timeout: '100',
     idle_in_transaction_session_timeout: '1',
     datestyle: 'German, DMY',
     timezone: 'Pacific/Kiritimati',
