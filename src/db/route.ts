@@ -71,6 +71,8 @@ export function createRoute(url: string): Route {
       const taken = current;
       super({ ...(config as pg.ClientConfig), ...common, ...defined(ways[taken] as Way) });
       this.#taken = taken;
+      // A server that stops may say so between the end of `connect` and the listener of whoever called it; the next statement tells.
+      this.on('error', () => {});
       // Asked only where the server wants one.
       const self = this as { password?: unknown };
       self.password ??= () => Promise.reject(new PasswordMissingError());

@@ -1,6 +1,9 @@
 // PostgreSQL away, slow or full: every request has an answer within three seconds, and the service mends itself.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { suite, test } from 'node:test';
+import { startPool } from '../../src/db/client.ts';
 import { createDatabase } from '../support/database.ts';
 import { startDatabaseProxy } from '../support/proxy.ts';
 import { type Answer, startService, type TestService } from '../support/service.ts';
@@ -118,4 +121,30 @@ suite('PostgreSQL away', { concurrency: true }, () => {
     assert.equal((await service.call('POST', '/users/', { name: 'A', surname: 'B', password: 'correct horse' })).status, 201);
     assert.ok([200, 404].includes((await service.call('GET', `/users/${id}`)).status));
   });
+});
+
+test('a server that ends a session in the moment of its beginning costs one statement, not the process', async () => {
+  // What a server that stops may send at once: authentication ok, ready for queries, and the end (protocol 3.0, message formats).
+  const message = (type: string, body: Buffer) => {
+    const length = Buffer.alloc(4);
+    length.writeInt32BE(body.length + 4);
+    return Buffer.concat([Buffer.from(type), length, body]);
+  };
+  const end = 'SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0';
+  const answer = Buffer.concat([message('R', Buffer.alloc(4)), message('Z', Buffer.from('I')), message('E', Buffer.from(end))]);
+  await using server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.once('data', () => socket.end(answer));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const url = `postgresql://rollcall@127.0.0.1:${port}/rollcall?sslmode=disable`;
+  await using pool = startPool({ url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 }, 2);
+  const refused = { name: 'Problem', code: 'database_unavailable' };
+  await assert.rejects(pool.query('select 1'), refused);
+  await assert.rejects(
+    pool.inTransaction((tx) => tx.query('select 1')),
+    refused,
+  );
 });
