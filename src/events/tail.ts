@@ -16,7 +16,7 @@ const idleMs = 60_000;
 const batchSize = 100;
 const rememberedMax = 1000;
 /** How many are woken in one turn of the event loop: each writes to its socket then, and requests must not wait for all of them. */
-const wokenInTurn = 25;
+const wokenInTurn = 12;
 /** Between two batches, so that thousands of readers do not cost a write for each event. */
 const breakMsMax = 150;
 

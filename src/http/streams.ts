@@ -30,7 +30,7 @@ export type Stream = {
 
 export type StreamOptions = {
   readonly mediaType: string;
-  /** Written where nothing else was for a while, so that the reader, and what is between, sees that the stream lives. */
+  /** For a stream without an end: written where nothing else was for a while, so that who reads, or is between, sees it live. */
   readonly heartbeat?: Buffer;
 };
 
@@ -131,6 +131,8 @@ export function startStreams({ streamsMax, progressMs, bytesMax, heartbeatMs }: 
         return reply;
       }
       // Nothing comes after it, so that a stop need not wait for the connection.
+      // Of what has no end none need be marked, and a chunk around each event would cost each reader three buffers for one.
+      if (heartbeat !== undefined) response.useChunkedEncodingByDefault = false;
       response.writeHead(200, { ...headers, connection: 'close' });
       // The caller sees the stream open at once.
       response.flushHeaders();

@@ -130,7 +130,7 @@ suite('slow readers', { concurrency: true }, () => {
     await using service = await startService({}, { streamLimits: { bytesMax: 100_000 } });
     await fillLog(service, muchMore);
     const stalled = await Promise.all(Array.from({ length: 12 }, () => openStream(service.url)));
-    await service.line(({ event }) => event === 'Stream cut off');
+    await service.line(({ reason }) => /^more waits to be read than is kept/.test(String(reason)));
     while ((await openStreams(service)) > 6);
     for (const stream of stalled) stream[Symbol.dispose]();
   });
