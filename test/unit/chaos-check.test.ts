@@ -153,6 +153,15 @@ suite('the chaos checker passes', () => {
     assert.deepEqual([verdict.passed, verdict.duplicatedOnWire], [true, 1]);
   });
 
+  test("where the harness's queue was not bound at first, and gets the event when it is sent again", () => {
+    const verdict = told(({ deliveries }) => {
+      const first = { ...(deliveries[1] as Delivery), source: 'trace' } as const;
+      swap(deliveries, 1, 3);
+      deliveries.unshift(first);
+    });
+    assert.equal(verdict.passed, true);
+  });
+
   test('an event that is known from the trace alone, however often that shows it', () => {
     const verdict = told(({ deliveries }) => {
       const seen = { ...(deliveries[1] as Delivery), source: 'trace' } as const;
