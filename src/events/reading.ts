@@ -92,6 +92,10 @@ export type Reader = {
   read(after: Cursor | undefined, limit: number, filter?: Filter): Promise<Reading>;
 };
 
+const isAway = (error: unknown) => error instanceof Problem && error.code === 'database_unavailable';
+/** So that with a second try a reader still has its answer within three seconds. */
+const againMsMax = 1200;
+
 /** @param statementsMax how many connections of `db` it may use at once; other readers wait, however many they are */
 export function createReader(db: Db, statementsMax: number): Reader {
   const slots = createSlots(statementsMax);
@@ -102,10 +106,21 @@ export function createReader(db: Db, statementsMax: number): Reader {
     // A database that did not answer those ahead would make each one behind wait as long again.
     if (failure !== undefined && failure.at > queuedAt) throw failure.error;
     try {
-      return await readLog(db, after, limit, filter);
+      return await readTwice(after, limit, filter);
     } catch (error) {
-      if (error instanceof Problem && error.code === 'database_unavailable') failure = { at: performance.now(), error };
+      if (isAway(error)) failure = { at: performance.now(), error };
       throw error;
+    }
+  }
+
+  // A connection that was lost, or that a busy machine could not make in time, is no outage yet.
+  async function readTwice(...wanted: Parameters<Reader['read']>): Promise<Reading> {
+    const startedAt = performance.now();
+    try {
+      return await readLog(db, ...wanted);
+    } catch (error) {
+      if (!isAway(error) || performance.now() - startedAt > againMsMax) throw error;
+      return readLog(db, ...wanted);
     }
   }
 

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import { suite, test } from 'node:test';
 import { type Db, startPool } from '../../src/db/client.ts';
-import { readEnd } from '../../src/events/reading.ts';
+import { createReader, readEnd } from '../../src/events/reading.ts';
 import { startTail } from '../../src/events/tail.ts';
+import { Problem } from '../../src/problem.ts';
 import { endOf, fillLog, muchMore, openStreams } from '../support/feed.ts';
 import { startService } from '../support/service.ts';
 import { connect } from '../support/socket.ts';
@@ -76,6 +77,28 @@ suite('many readers at the end of the log', { concurrency: true }, () => {
       assert.equal(status, 200);
       assert.ok(json.events.length >= 1);
     }
+  });
+
+  test('share a reading where they wait for the same one, and lose none to one connection that is lost', async () => {
+    await using service = await startService();
+    await service.createUser();
+    await service.backlog(0);
+    await using pool = startPool(
+      { url: service.database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 },
+      1,
+    );
+    let statements = 0;
+    const losing: Db = {
+      query(text, values) {
+        statements += 1;
+        return statements === 1 ? Promise.reject(new Problem('database_unavailable', 'lost')) : pool.query(text, values);
+      },
+    };
+    const reader = createReader(losing, 1);
+    const readings = await Promise.all(Array.from({ length: 100 }, () => reader.read(undefined, 10)));
+    assert.ok(readings.every(({ events }) => events.length === 1));
+    // One for all, tried twice.
+    assert.equal(statements, 2);
   });
 
   test('are refused with 503 and Retry-After beyond STREAMS_MAX, and counted', async () => {
