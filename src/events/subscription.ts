@@ -16,6 +16,12 @@ export type SubscriptionOptions = {
   readonly onLost: (error: unknown) => void;
 };
 
+/**
+ * Before a queue that was deleted is declared anew. RabbitMQ 3.10 tells consumers while it still deletes: a quorum queue that is declared
+ * at that moment stays without a leader, and RabbitMQ rejects all that is published to it.
+ */
+const deletionMs = { least: 2000, most: 4000 };
+
 /** Longest wait for what is under way, when it ends; every statement of an effect has a shorter limit. */
 const settleMsMax = 5000;
 
@@ -25,6 +31,7 @@ export function startSubscription(connection: Connection, options: SubscriptionO
   let channel: Channel | undefined;
   let stopping = false;
   let failures = 0;
+  let openAt = 0;
 
   async function open(): Promise<void> {
     const fresh = await connection.acquire({ emitErrorsFromChannel: true });
@@ -40,6 +47,7 @@ export function startSubscription(connection: Connection, options: SubscriptionO
     fresh.on('close', () => lose(new Error('the channel was closed')));
     // The queue was deleted. Deliveries of it are still acknowledged, to nobody.
     fresh.on('basic.cancel', (_tag, error) => {
+      openAt = performance.now() + deletionMs.least + Math.random() * (deletionMs.most - deletionMs.least);
       lose(error);
       void fresh.close();
     });
@@ -72,6 +80,8 @@ export function startSubscription(connection: Connection, options: SubscriptionO
 
   const loop: Loop = startLoop(async () => {
     if (channel !== undefined || stopping) return 60_000;
+    const waitMs = openAt - performance.now();
+    if (waitMs > 0) return waitMs;
     try {
       await open();
       failures = 0;
