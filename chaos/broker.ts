@@ -15,6 +15,8 @@ export type Vhost = AsyncDisposable & {
   setTracing(on: boolean): Promise<void>;
   deleteExchange(name: string): Promise<void>;
   deleteQueue(name: string): Promise<void>;
+  /** Up to 5 s old, as all that the broker counts. */
+  countConsumers(queue: string): Promise<number>;
   declareExchange(name: string): Promise<void>;
   hasExchange(name: string): Promise<boolean>;
   bind(exchange: string, queue: string, key: string): Promise<void>;
@@ -170,6 +172,10 @@ function openVhost(vhost: TestVhost, managementUrl: string): Vhost {
     url: vhost.url,
     setTracing: (on) => api('PUT', `vhosts/${name}`, { tracing: on }),
     deleteExchange: (exchange) => api('DELETE', `exchanges/${name}/${exchange}`),
+    async countConsumers(queue) {
+      const queues = await api<{ name: string; consumers?: number }[]>('GET', `queues/${name}`);
+      return queues.find((found) => found.name === queue)?.consumers ?? 0;
+    },
     deleteQueue: (queue) => api('DELETE', `queues/${name}/${queue}`),
     declareExchange: (exchange) => api('PUT', `exchanges/${name}/${exchange}`, { type: 'topic', durable: true }),
     hasExchange: async (exchange) => (await api<{ name: string }[]>('GET', `exchanges/${name}`)).some((found) => found.name === exchange),

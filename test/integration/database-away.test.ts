@@ -87,7 +87,12 @@ suite('PostgreSQL away', { concurrency: true }, () => {
   });
 
   test('a pool that is used up is a 503, and reads by id go on', async () => {
-    await using service = await startService({ DATABASE_POOL_SIZE: '1', DATABASE_CONNECT_TIMEOUT_MS: '300' });
+    // The statement that waits for the row must still wait when the other one has given up its wait for a connection.
+    await using service = await startService({
+      DATABASE_POOL_SIZE: '1',
+      DATABASE_CONNECT_TIMEOUT_MS: '1500',
+      DATABASE_STATEMENT_TIMEOUT_MS: '60000',
+    });
     const { id } = await service.createUser();
     const holder = await service.database.hold('select id from "user" where id = $1 for update', [id]);
     const blocked = service.call('PUT', `/users/${id}`, { name: 'Waits for the row' });

@@ -12,6 +12,8 @@ export type TestDatabase = AsyncDisposable & {
   waitingForLock(): Promise<void>;
 };
 
+const patienceMs = 20_000;
+
 /** The server, as a superuser. */
 export function serverUrl(): string {
   const url = process.env['TEST_POSTGRES_URL'];
@@ -50,7 +52,8 @@ export async function createDatabase(options: { template?: 'migrated' | 'empty' 
     },
     async waitingForLock() {
       const waiting = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
-      while ((await pool.query(waiting)).rowCount === 0);
+      for (const startedAt = performance.now(); (await pool.query(waiting)).rowCount === 0; )
+        if (performance.now() - startedAt > patienceMs) throw new Error(`no session waited for a lock within ${patienceMs / 1000} s`);
     },
     async [Symbol.asyncDispose]() {
       await pool.end();
