@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { createSecureContext, getCACertificates } from 'node:tls';
+import { decode } from './percent-encoding.ts';
 
 export type SslMode = (typeof sslModes)[number];
 
@@ -108,17 +109,6 @@ function read(url: string, fault: Fault): DatabaseAddress | undefined {
   for (const what of ['user', 'database'] as const)
     if (Buffer.byteLength(address[what] ?? '') > nameBytesMax) fault(`has a ${what} with a name of more than ${nameBytesMax} bytes.`);
   return address;
-}
-
-function decode(what: string, text: string, fault: Fault): string {
-  try {
-    const decoded = decodeURIComponent(text);
-    if (!decoded.includes('\0')) return decoded;
-    fault(`has %00, a NUL character, in its ${what}: remove it.`);
-  } catch {
-    fault(`has a % in its ${what} that does not begin a character in UTF-8: write %25 for the % itself.`);
-  }
-  return '';
 }
 
 function readParameters(query: string, fault: Fault): ReadonlyMap<string, string> {

@@ -4,6 +4,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { isIP, isIPv6 } from 'node:net';
 import { createSecureContext } from 'node:tls';
+import { decode } from './percent-encoding.ts';
 
 type Tls = {
   readonly rejectUnauthorized: boolean;
@@ -94,17 +95,6 @@ function read(url: string, fault: Fault): RabbitAddress | undefined {
     vhost: readVhost(path, fault),
     ...readParameters(query, isTls, fault),
   };
-}
-
-function decode(what: string, text: string, fault: Fault): string {
-  try {
-    const decoded = decodeURIComponent(text);
-    if (!decoded.includes('\0')) return decoded;
-    fault(`has %00, a NUL character, in its ${what}: remove it.`);
-  } catch {
-    fault(`has a % in its ${what} that does not begin a character in UTF-8: write %25 for the % itself.`);
-  }
-  return '';
 }
 
 function readUser(userinfo: string | undefined, fault: Fault): [username: string, password: string] {

@@ -124,7 +124,7 @@ type ContentHeader = { readonly fields: HeaderFields & { [contentType]?: string 
 
 /**
  * The client parses a body by its content type and drops the bytes (rabbitmq-client 5, Channel._onBody). So the content type is put
- * aside before it looks; test/integration/rabbitmq.test.ts, "byte for byte", fails where a new version of the client works otherwise.
+ * aside before it looks; test/integration/consumer.test.ts, "byte for byte", fails where a new version of the client works otherwise.
  */
 function keepBytes(channel: Channel): void {
   const inside = channel as unknown as { _onHeader(frame: ContentHeader): void };
