@@ -40,7 +40,7 @@ const readsPoolSize = 2;
 /** For readers of the event log and of the snapshot, however many there are; the end of the log has a connection of its own. */
 const readersPoolSize = 2;
 /** Of them, how many may have a batch in memory that their caller has not taken yet. */
-const readersAtOnce = 8;
+const readersAtOnce = 3;
 /** One for the relay's transaction, the others for events that the consumer handles at once. */
 const eventsPoolSize = 5;
 /** Of a statement for `/ready` and `/metrics`, whatever the setting for requests is. */

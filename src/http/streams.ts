@@ -104,8 +104,10 @@ export function startStreams({ streamsMax, progressMs, bytesMax, heartbeatMs }: 
     const room = 1 - waitingBytes / bytesMax;
     for (const debtor of [...debtors]) {
       const quietMs = performance.now() - debtor.progressAt;
-      if (quietMs > Math.max(Math.min(patienceMsMin, debtor.patienceMs), debtor.patienceMs * room))
-        cut(debtor, `its reader took nothing for ${(quietMs / 1000).toFixed(1)} s`);
+      if (debtor.waitingBytes === 0 || quietMs <= Math.max(Math.min(patienceMsMin, debtor.patienceMs), debtor.patienceMs * room)) continue;
+      cut(debtor, `its reader took nothing for ${(quietMs / 1000).toFixed(1)} s`);
+      // The system frees megabytes for each, and requests must not wait for all of them.
+      await nextTurn();
     }
     let checked = 0;
     for (const [debtor, { beat }] of [...open]) {
