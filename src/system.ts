@@ -1,11 +1,8 @@
 // Everything that runs, in the order in which it starts; the reverse is the shutdown.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createApp } from './app.ts';
 import type { Config } from './config.ts';
 import { type ConnectionSettings, type Pool, startPool } from './db/client.ts';
 import { type EmbeddedPostgres, startEmbedded } from './db/embedded.ts';
-import { MigrationError } from './db/migrate.ts';
-import { asMistake, prepareDatabase } from './db/prepare.ts';
 import { asyncApiDocument } from './events/asyncapi.ts';
 import type { Broker } from './events/broker.ts';
 import { type Consumer, createConsumer } from './events/consumer.ts';
@@ -23,17 +20,15 @@ import { addDrain } from './http/drain.ts';
 import { publicUrlOf } from './http/identity.ts';
 import { listen } from './http/listen.ts';
 import { type StreamLimits, startStreams, streamLimits } from './http/streams.ts';
-import { backoffMs } from './runtime/backoff.ts';
 import { startLoop } from './runtime/loop.ts';
 import { createSlots } from './runtime/slots.ts';
+import { prepareSchema } from './schema.ts';
 import type { HashCost } from './security/hash-worker.ts';
 import { startPasswords } from './security/passwords.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { createMetrics } from './telemetry/metrics.ts';
-import { hasPlaintextPasswords } from './users/adoption.ts';
 import { definitions } from './users/events.ts';
 import { reactions } from './users/reactions.ts';
-import { findContradiction } from './users/refusals.ts';
 
 /** For reads by id, which no list or write holds up. */
 const readsPoolSize = 2;
@@ -48,6 +43,8 @@ const healthStatementMs = 1000;
 const prefetch = 50;
 const retryDelaysMs = [1000, 5000, 30_000, 120_000];
 const deliveryGraceMs = 30_000;
+const unpreparedWarning =
+  'PostgreSQL plans each statement each time, since a pooler hands its connections on: set max_prepared_statements = 200 in PgBouncer (1.21 or newer) for full speed';
 
 export type System = AsyncDisposable & {
   /** Where the API answers, such as http://127.0.0.1:8000. */
@@ -81,18 +78,23 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
           }),
         )
       : undefined;
+  let isUnprepared = false;
   const connection: ConnectionSettings = {
     url: config.DATABASE_URL ?? (embedded as NonNullable<typeof embedded>).url,
     applicationName: config.APP_NAME,
     connectTimeoutMs: config.DATABASE_CONNECT_TIMEOUT_MS,
     statementTimeoutMs: config.DATABASE_STATEMENT_TIMEOUT_MS,
+    onUnprepared() {
+      if (!isUnprepared) log.warn({ component: 'postgres' }, unpreparedWarning);
+      isUnprepared = true;
+    },
   };
   const reads = starting.use(startPool(connection, readsPoolSize));
   const pool = starting.use(startPool(connection, config.DATABASE_POOL_SIZE));
   const eventsPool = starting.use(startPool(connection, eventsPoolSize));
   const readinessPool = starting.use(startPool({ ...connection, statementTimeoutMs: healthStatementMs }, 1));
   const gaugesPool = starting.use(startPool({ ...connection, statementTimeoutMs: healthStatementMs }, 1));
-  const schema = starting.use(await prepareInTime(connection, config.DATABASE_ADMIN_URL, pool, log, options.onFault ?? (() => {})));
+  const schema = starting.use(await prepareSchema(connection, config.DATABASE_ADMIN_URL, pool, log, options.onFault ?? (() => {})));
 
   const broker = createBroker(config, log);
   const faultOf = createEventCheck(definitions);
@@ -203,78 +205,6 @@ function createBroker(config: Config, log: Logger): Broker {
     },
     log,
   );
-}
-
-// A server that is away does not keep the service from starting: requests get 503 until it is there and up to date.
-async function prepareInTime(
-  connection: ConnectionSettings,
-  adminUrl: string | undefined,
-  pool: Pool,
-  log: Logger,
-  onFault: (error: unknown) => void,
-): Promise<AsyncDisposable & { readonly ready: boolean }> {
-  let ready = false;
-  const stopping = new AbortController();
-
-  const waiting = Promise.withResolvers<void>();
-
-  async function prepare(): Promise<void> {
-    const onWarning = (text: string) => log.warn({ component: 'postgres' }, text);
-    const onWaiting = (text: string) => {
-      onWarning(text);
-      waiting.resolve();
-    };
-    const steps = await prepareDatabase(connection, adminUrl, { onWarning, onWaiting, signal: stopping.signal });
-    for (const done of steps) log.info({ component: 'postgres' }, `Created or applied ${done}`);
-    const isPlaintext = await hasPlaintextPasswords(pool).catch((error: unknown) => {
-      throw asMistake(error, 'DATABASE_URL');
-    });
-    if (isPlaintext) {
-      log.warn({ component: 'postgres' }, 'Passwords of adopted users are stored as they were typed: run "npm run migrate" to hash them');
-    }
-    const contradiction = await findContradiction(pool);
-    if (contradiction !== undefined) log.warn({ component: 'postgres' }, `Every new user is refused: ${contradiction}`);
-    ready = true;
-  }
-
-  async function keepTrying(): Promise<void> {
-    for (let failures = 1; !ready; failures += 1) {
-      await sleep(backoffMs(failures, { firstMs: 50, maxMs: 2000 }), undefined, { signal: stopping.signal });
-      await prepare().catch((error: unknown) => {
-        if (error instanceof MigrationError) throw error;
-      });
-    }
-    log.info({ component: 'postgres' }, 'PostgreSQL reached');
-  }
-
-  async function prepareOrKeepTrying(): Promise<void> {
-    try {
-      await prepare();
-    } catch (error) {
-      if (error instanceof MigrationError || stopping.signal.aborted) throw error;
-      log.warn({ component: 'postgres', reason: (error as Error).message }, 'PostgreSQL cannot be reached; requests get 503 until it can');
-      waiting.resolve();
-      await keepTrying();
-    }
-  }
-
-  let started = false;
-  const preparing = prepareOrKeepTrying();
-  const trying = preparing.catch((fault: unknown) => {
-    if (started && !stopping.signal.aborted) onFault(fault);
-  });
-  // Where it has to wait, for the server or for the lock of the migrations, the service answers meanwhile.
-  await Promise.race([preparing, waiting.promise]);
-  started = true;
-  return {
-    get ready() {
-      return ready;
-    },
-    async [Symbol.asyncDispose]() {
-      stopping.abort();
-      await trying;
-    },
-  };
 }
 
 async function retryDeliveries(consumer: Consumer): Promise<number> {

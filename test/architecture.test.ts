@@ -16,6 +16,7 @@ const floors = [
   ['users'],
   ['auth', 'feed', 'health'],
   ['app'],
+  ['schema'],
   ['system', 'faults'],
   ['main', 'cli'],
 ];

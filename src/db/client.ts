@@ -5,9 +5,10 @@ import pg from 'pg';
 import { Problem } from '../problem.ts';
 import { createRoute } from './route.ts';
 import { codeOf, isUnavailable, meaningOf, sqlstate } from './sqlstate.ts';
+import { createStatements, mayBeOfPreparation, type Send } from './statements.ts';
 
 export type Db = {
-  /** One statement, `$1` for the first value; int8 comes back as a string. */
+  /** One statement, `$1` for the first value; int8 comes back as a string. A text that comes again is planned once a connection. */
   query<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>;
 };
 
@@ -21,6 +22,8 @@ export type ConnectionSettings = {
   readonly connectTimeoutMs: number;
   /** 0: no limit. The server cancels at it; the client gives the connection up a little later. */
   readonly statementTimeoutMs: number;
+  /** Called once by a pool that cannot prepare its statements, since something between it and the server hands sessions on. */
+  readonly onUnprepared?: () => void;
 };
 
 /** Time for the server's own cancel to arrive before the client closes a connection that may be dead. */
@@ -40,14 +43,18 @@ function clientConfig(settings: ConnectionSettings): pg.ClientConfig {
   };
 }
 
+// A plan is kept for as long as its connection, while a table that was empty gets a million rows: every statement here has an index
+// that serves it at any size. No compiling of statements (`jit`): that takes a quarter of a second where the statistics promise many
+// rows, and what runs here reads few.
+const planning = { enable_seqscan: 'off', jit: 'off' };
+
 // Once more with each transaction, in the round trip of its `begin`: PgBouncer hands no startup parameter on, and a holder of the
-// relay's lock that stopped would then hold it for ever. No compiling of statements (`jit`): that takes a quarter of a second
-// where the statistics promise many rows, and what runs here reads few.
+// relay's lock that stopped would then hold it for ever.
 function beginSql({ statementTimeoutMs }: ConnectionSettings): string {
   // Statements of one transaction read what others have committed meanwhile: the relay's lock and the order of the log rest on it.
   const begin = 'begin isolation level read committed';
   if (statementTimeoutMs === 0) return begin;
-  const settings = { statement_timeout: statementTimeoutMs, idle_in_transaction_session_timeout: idleInTransactionMs, jit: 'off' };
+  const settings = { statement_timeout: statementTimeoutMs, idle_in_transaction_session_timeout: idleInTransactionMs, ...planning };
   return [begin, ...Object.entries(settings).map(([name, value]) => `set local ${name} = ${value}`)].join('; ');
 }
 
@@ -60,13 +67,17 @@ const sessionSql = [
   "datestyle = 'ISO'",
   "timezone = 'UTC'",
   'lock_timeout = 0',
+  ...Object.entries(planning).map(([name, value]) => `${name} = ${value}`),
 ]
   .map((setting) => `set ${setting}`)
   .join('; ');
 
-async function prepareSession(client: pg.ClientBase, { statementTimeoutMs }: ConnectionSettings): Promise<void> {
+/** @returns whether a pooler stands between: it has made up the process id that it gave to the client */
+async function prepareSession(client: pg.ClientBase, { statementTimeoutMs }: ConnectionSettings): Promise<boolean> {
   // Only a limit can be asked for at the start of a session.
-  await client.query(statementTimeoutMs === 0 ? `set statement_timeout = 0; ${sessionSql}` : sessionSql);
+  const settings = statementTimeoutMs === 0 ? `set statement_timeout = 0; ${sessionSql}` : sessionSql;
+  const results = (await client.query(`${settings}; select pg_backend_pid() as pid`)) as unknown as pg.QueryResult<{ pid: number }>[];
+  return results.at(-1)?.rows[0]?.pid !== (client as { processID?: number }).processID;
 }
 
 /** A connection of its own, which the caller ends. Its loss is told by the next statement. */
@@ -84,10 +95,10 @@ export async function connect(settings: ConnectionSettings): Promise<pg.Client> 
 /** How often one statement is run where another transaction was in its way and nothing of it was done. */
 const attemptsMax = 20;
 
-async function runAlone<Row>(query: () => Promise<{ rows: unknown[] }>): Promise<Row[]> {
+async function runAlone<Row>(query: () => Promise<Row[]>): Promise<Row[]> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return (await query()).rows as Row[];
+      return await query();
     } catch (error) {
       if (attempt === attemptsMax || meaningOf(error) !== 'again') throw asProblem(error);
       await sleep(Math.random() * 5 * attempt);
@@ -103,14 +114,6 @@ function asProblem(error: unknown): unknown {
   });
 }
 
-async function run<Row>(client: pg.ClientBase, text: string, values: readonly unknown[] | undefined): Promise<Row[]> {
-  try {
-    return (await client.query(text, values as unknown[])).rows as Row[];
-  } catch (error) {
-    throw asProblem(error);
-  }
-}
-
 export type Pool = Db &
   AsyncDisposable & {
     /** Commits what `work` did, or nothing of it. */
@@ -123,45 +126,60 @@ export type Pool = Db &
 /** Connections are made when they are needed; a server that is away is an error of the query, not of the start. */
 export function startPool(settings: ConnectionSettings, size: number): Pool {
   const { Client, attempt } = createRoute(settings.url);
+  let isPooled = false;
+  const statements = createStatements(
+    () => isPooled,
+    () => settings.onUnprepared?.(),
+  );
   const pool = new pg.Pool({
     ...clientConfig(settings),
     Client: Client as never,
     max: size,
     idleTimeoutMillis: 60_000,
-    onConnect: (client) => prepareSession(client, settings),
+    async onConnect(client) {
+      isPooled = await prepareSession(client, settings);
+    },
   });
   const begin = beginSql(settings);
   // The pool drops a broken idle connection by itself; without a listener the event would end the process.
   pool.on('error', () => {});
 
-  return {
-    query: (text, values) => runAlone(() => attempt(() => pool.query(text, values as unknown[]))),
-    async inTransaction(work) {
-      const client = await attempt(() => pool.connect()).catch((error: unknown) => {
-        throw asProblem(error);
+  async function transact<Result>(work: (tx: Tx) => Promise<Result>, send: Send): Promise<Result> {
+    const client = await attempt(() => pool.connect()).catch((error: unknown) => {
+      throw asProblem(error);
+    });
+    // A connection lost between two statements is told by the next statement.
+    const ignore = () => {};
+    client.on('error', ignore);
+    let broken = false;
+    const tx = {
+      query: (text, values) =>
+        send(client, text, values).catch((error: unknown) => {
+          // Also a standby, that an address led to which may lead to the primary by now.
+          broken ||= mayBeOfPreparation(error) || codeOf(error) === sqlstate.readOnlyTransaction;
+          throw asProblem(error);
+        }),
+    } as Tx;
+    try {
+      await tx.query(begin);
+      const result = await work(tx);
+      await tx.query('commit');
+      return result;
+    } catch (error) {
+      await tx.query('rollback').catch(() => {
+        broken = true;
       });
-      // A connection lost between two statements is told by the next statement.
-      const ignore = () => {};
-      client.on('error', ignore);
-      const tx = { query: (text: string, values?: readonly unknown[]) => run(client, text, values) } as Tx;
-      let broken = false;
-      try {
-        await tx.query(begin);
-        const result = await work(tx);
-        await tx.query('commit');
-        return result;
-      } catch (error) {
-        // A standby, that an address led to which may lead to the primary by now.
-        broken = codeOf((error as Error).cause) === sqlstate.readOnlyTransaction;
-        await tx.query('rollback').catch(() => {
-          broken = true;
-        });
-        throw error;
-      } finally {
-        client.off('error', ignore);
-        client.release(broken);
-      }
-    },
+      throw error;
+    } finally {
+      client.off('error', ignore);
+      client.release(broken);
+    }
+  }
+
+  return {
+    // The pool closes a connection whose statement failed.
+    query: (text, values) => runAlone(() => attempt(() => statements.run((send) => send(pool, text, values)))),
+    inTransaction: (work) => statements.run((send) => transact(work, send)),
     get size() {
       return pool.totalCount;
     },

@@ -3,5 +3,5 @@
 import type { Db } from '../db/client.ts';
 
 export async function replaceEpoch(db: Db): Promise<void> {
-  await db.query('update event_state set epoch = default, restored_at = now()');
+  await db.query('update event_state set epoch = default, restored_at = now() where only_row');
 }

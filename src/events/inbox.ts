@@ -13,7 +13,7 @@ const freeSql = `(select version from delivery_retry where subject = $3 order by
   and not exists (select from dead_letter where dead_letter.event_id = $1 and redriven_at is null)`;
 const lastSql = '(select version from inbox where subject = $3 order by version desc limit 1)';
 /** The inbox keeps ids for `inboxDays`; the rest is for clocks that differ. */
-const sinceSql = `(select greatest(complete_since, now() - interval '6 days') from inbox_state)`;
+const sinceSql = `(select greatest(complete_since, now() - interval '6 days') from inbox_state where only_row)`;
 export const inboxDays = 7;
 
 const valuesOf = ({ event, subject, version }: Subjected) => [event.event_id, event.trace_id, subject, version];

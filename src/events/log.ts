@@ -35,7 +35,7 @@ export async function sequence(tx: Tx, limit: number): Promise<number> {
      ), state as (
        update event_state
        set logged_position = logged_position + (select count(*) from moved), logged_at = greatest(now(), logged_at)
-       where exists (select from moved)
+       where only_row and exists (select from moved)
        returning logged_position - (select count(*) from moved) as before, logged_at
      ), logged as (
        insert into event (position, logged_at, event_id, event_type, subject, occurred_at, trace_id, traceparent, data)

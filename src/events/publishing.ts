@@ -30,7 +30,7 @@ export async function readDue(db: Db): Promise<Due> {
   // By the index: `exists` would read all the dead rows of a table that has just been emptied.
   const [row] = await db.query<Due>(
     `select (select position from outbox order by position limit 1) is not null as outbox,
-       exists (select from event_state where published_position < logged_position) as log,
+       exists (select from event_state where only_row and published_position < logged_position) as log,
        coalesce(${eachDueSql('retry_at', 1).join(', ')}) is not null as retries`,
   );
   return row ?? { outbox: false, log: false, retries: false };
@@ -73,7 +73,7 @@ export async function dueRetries(tx: Tx, limit: number): Promise<Message[]> {
 export async function nextUnpublished(tx: Tx, limit: number): Promise<{ events: Message[]; waiting: ReadonlySet<string> }> {
   const [state] = await tx.query<Place>(
     `select published_position as position, ${timestampSql('published_at')} as "loggedAt"
-     from event_state where published_position < logged_position`,
+     from event_state where only_row and published_position < logged_position`,
   );
   if (state === undefined) return { events: [], waiting: new Set() };
   const events = (await readAfter(tx, state, limit)).map((event) => ({ ...event, attempts: 0 }));
@@ -85,7 +85,7 @@ export async function nextUnpublished(tx: Tx, limit: number): Promise<{ events: 
 
 /** Everything up to `last` was published or stands in event_retry from now on. */
 export async function advance(tx: Tx, { position, loggedAt }: LoggedEvent): Promise<void> {
-  await tx.query('update event_state set published_position = $1, published_at = $2', [position, loggedAt]);
+  await tx.query('update event_state set published_position = $1, published_at = $2 where only_row', [position, loggedAt]);
 }
 
 /** What is behind them is due then. */
@@ -139,11 +139,11 @@ const countSql = (table: string) =>
 export async function measureBacklog(db: Db): Promise<Backlog> {
   const [row] = await db.query<{ depth: string; oldest: number; dead: string }>(
     `select
-       ${countSql('outbox')} + (select logged_position - published_position from event_state) + ${countSql('event_retry')} as depth,
+       ${countSql('outbox')} + (select logged_position - published_position from event_state where only_row) + ${countSql('event_retry')} as depth,
        coalesce(extract(epoch from now() - least(
          (select occurred_at from outbox order by position limit 1),
          (select occurred_at from event
-          where position = (select published_position + 1 from event_state) and logged_at >= (select published_at from event_state)),
+          where position = (select published_position + 1 from event_state where only_row) and logged_at >= (select published_at from event_state where only_row)),
          (select occurred_at from event
           where position = (select position from event_retry order by position limit 1)
             and logged_at = (select logged_at from event_retry order by position limit 1))

@@ -26,7 +26,7 @@ function endOf({ end_position, end_logged_at, epoch }: StateRow): Cursor {
 }
 
 export async function readEnd(db: Db): Promise<Cursor> {
-  const [row] = await db.query<StateRow>(`select ${stateSql} from event_state`);
+  const [row] = await db.query<StateRow>(`select ${stateSql} from event_state where only_row`);
   if (row === undefined) throw new Error('event_state has lost its row');
   return endOf(row);
 }
@@ -46,7 +46,7 @@ export async function readLog(db: Db, after: Cursor | undefined, limit: number, 
   if (filter.types !== undefined) conditions.push(`event_type = any($${values.push(filter.types)})`);
   const rows = await db.query<StateRow & (EventRow | { position: null })>(
     `select state.*, found.*
-     from (select ${stateSql} from event_state) as state
+     from (select ${stateSql} from event_state where only_row) as state
      left join lateral (
        select ${columnsSql} from event where ${conditions.join(' and ')} order by position limit $3
      ) as found on true

@@ -32,7 +32,7 @@ export function createReconciliation(db: Db, graceMs: number): (limit: number) =
   return async (limit) => {
     const [state] = await db.query<{ position: string; at: string; published: string }>(
       `select reconciled_position as position, ${timestampSql('reconciled_at')} as at, published_position as published
-       from inbox_state, event_state`,
+       from inbox_state, event_state where inbox_state.only_row and event_state.only_row`,
     );
     const until = state && pastOf(BigInt(state.published));
     if (state === undefined || until === undefined || until <= BigInt(state.position)) return nothing;
@@ -60,7 +60,7 @@ async function findUnsettled(db: Db, after: Place, until: bigint, limit: number)
     looked: events.length,
     unsettled: events.filter(({ event }) => wanted.has(event.event_id)),
     async advance() {
-      await db.query('update inbox_state set reconciled_position = $1, reconciled_at = $2 where reconciled_position < $1', [
+      await db.query('update inbox_state set reconciled_position = $1, reconciled_at = $2 where only_row and reconciled_position < $1', [
         last.position,
         last.loggedAt,
       ]);

@@ -58,13 +58,13 @@ async function dropExpired(tx: Db, days: number): Promise<string[]> {
   for (const { name } of partitions) {
     const [last] = await tx.query<{ position: string | null; unpublished: boolean }>(
       `select max(position) as position,
-         coalesce(max(position) > (select published_position from event_state), false)
+         coalesce(max(position) > (select published_position from event_state where only_row), false)
            or coalesce(max(position) >= (select position from event_retry order by position limit 1), false) as unpublished
        from ${name}`,
     );
     // What never reached the broker is kept, and with it all that came later.
     if (last?.unpublished) break;
-    if (last?.position != null) await tx.query('update event_state set expired_position = $1', [last.position]);
+    if (last?.position != null) await tx.query('update event_state set expired_position = $1 where only_row', [last.position]);
     await tx.query(`drop table ${name}`);
     dropped.push(name);
   }
@@ -73,12 +73,13 @@ async function dropExpired(tx: Db, days: number): Promise<string[]> {
        delete from event_default
        where position = any(array(
          select position from (select position, logged_at from event_default order by position limit ${expiredMax}) as oldest
-         where logged_at < now() - ($1 + 1) * interval '1 day' and position <= (select published_position from event_state)
+         where logged_at < now() - ($1 + 1) * interval '1 day' and position <= (select published_position from event_state where only_row)
            and position < coalesce((select position from event_retry order by position limit 1), position + 1)
        ))
        returning position
      )
-     update event_state set expired_position = greatest(expired_position, (select max(position) from gone)) where exists (select from gone)`,
+     update event_state set expired_position = greatest(expired_position, (select max(position) from gone))
+     where only_row and exists (select from gone)`,
     [days],
   );
   return dropped;

@@ -45,9 +45,10 @@ export async function leave(tx: Tx, eventId: string, subject: string): Promise<v
 
 /** Gives the first of a subject its turn, where it waits for nothing else. */
 export async function promote(tx: Tx, subject: string): Promise<void> {
+  // By its id alone: written as a condition on `retry_at`, the other one could be looked up in an index of all that wait.
   await tx.query(
     `update delivery_retry set retry_at = now()
-     where retry_at = 'infinity'
+     where (retry_at = 'infinity') is true
        and event_id = (select event_id from delivery_retry where subject = $1 order by version, event_id limit 1)`,
     [subject],
   );

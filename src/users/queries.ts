@@ -31,7 +31,7 @@ const readersMax = 200;
 export function createUserReader(db: Db): (id: string) => Promise<User> {
   const loader = new DataLoader<string, UserRow | undefined>(
     async (ids) => {
-      const rows = await db.query<UserRow>(`select ${columnsSql} from "user" where id = any($1::bigint[])`, [ids]);
+      const rows = await db.query<UserRow>(`select ${columnsSql} from "user" where id = any((select $1::bigint[])::bigint[])`, [ids]);
       const byId = new Map(rows.map((row) => [row.id, row]));
       return ids.map((id) => byId.get(id));
     },

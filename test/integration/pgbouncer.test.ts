@@ -89,6 +89,30 @@ suite('behind PgBouncer in transaction mode', { concurrency: true }, async () =>
     await service.backlog(0);
   });
 
+  test('that knows no prepared statements, none fails; one line says what to set', async () => {
+    const limits = { DATABASE_STATEMENT_TIMEOUT_MS: '30000', DATABASE_CONNECT_TIMEOUT_MS: '30000', RATE_LIMIT_PER_MINUTE: '0' };
+    await using service = await startService({ DATABASE_URL: await databaseNamed('unprepared'), ...limits });
+    const users = await Promise.all(Array.from({ length: 10 }, () => service.createUser()));
+    for (let round = 0; round < 10; round += 1) {
+      const answers = await Promise.all(
+        users.flatMap(({ id }) => [
+          service.call('GET', `/users/${id}`),
+          service.call('GET', `/users/?page=${round + 1}&per_page=1`),
+          service.call('PUT', `/users/${id}`, { name: `Name ${round}` }),
+        ]),
+      );
+      assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
+    }
+    for (const { id } of users) {
+      await service.call('DELETE', `/users/${id}`);
+      await service.line(({ event }) => event === `Received event user.deleted with user_id=${id}`);
+    }
+    const told = service.lines.filter(({ event }) => /max_prepared_statements/.test(String(event)));
+    assert.equal(told.length, 1);
+    const wrong = service.lines.filter(({ level, event }) => level === 'error' || /interrupted/.test(String(event)));
+    assert.deepEqual(wrong, []);
+  });
+
   test('a service starts, migrates, answers and hands its events on', async () => {
     await using service = await startService({ DATABASE_URL: await databaseNamed('served') });
     const { id } = await service.createUser();

@@ -23,6 +23,8 @@ import { createPublisher, type Fate } from '../support/publisher.ts';
 const waiting = 20_000;
 /** Rows that the nodes of one plan may handle, for each row that the statement takes: 2000 at most. */
 const rowsMax = 30_000;
+/** The same where a round takes few: all that waits is a hundred times as much. */
+const grownMax = 2000;
 /** A statement that reads the tables many times over takes longer. */
 const statementTimeoutMs = 5000;
 
@@ -85,9 +87,13 @@ const consumerSeed = [
    select n::text, gen_random_uuid(), 'user.updated', 'trace', n::text, 9, 1, 'a test', 'x' from generate_series(1, ${waiting}) as n`,
 ];
 
-const retryDelaysMs = [3_600_000];
+// What lies in the tables of the consumer, without what is in the log.
+const consumerRowsSeed = [
+  `insert into inbox (event_id, trace_id, subject, version) select gen_random_uuid(), '', n::text, 1 from generate_series(1, ${waiting}) as n`,
+  ...consumerSeed.slice(3),
+];
 
-function consume(pool: Pool, effect: NonNullable<Reaction['effect']>) {
+function consume(pool: Pool, effect: NonNullable<Reaction['effect']>, retryDelaysMs = [3_600_000]) {
   const about: Reaction['about'] = ({ data }) => ({ name: 'user_id', id: Number(data['user_id']), version: Number(data['version']) });
   const { log } = captureLog();
   const metrics = createMetrics({ name: 'test', version: '0' });
@@ -111,9 +117,51 @@ function delivery(userId: number, version: number): Delivery {
   return { body: Buffer.from(JSON.stringify(event)), properties: {}, headers: {}, isHeld: () => true };
 }
 
-function assertBounded(examined: readonly Examined[]): void {
+type Pools = { readonly relayPool: Pool; readonly consumerPool: Pool; readonly other: Pool };
+
+/** Every statement of the event path once or twice, for events of their own. */
+async function passOne(n: number, { relayPool, consumerPool, other }: Pools): Promise<void> {
+  const subjects = [1, 2].map((part) => `${part}${String(n).padStart(6, '0')}`);
+  await other.query(
+    `insert into outbox (event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
+     select gen_random_uuid(), 'user.updated', subject, now(), 'trace', '', json_build_object('user_id', subject, 'version', 1)
+     from unnest($1::text[]) as made (subject)`,
+    [subjects],
+  );
+  await relay(relayPool, (subject) => (subject === subjects[0] ? 'returned' : 'routed'))(20);
+  await other.query('update event_retry set retry_at = now() where subject = any($1)', [subjects]);
+  await relay(relayPool, () => 'routed')(20);
+  for (const look of [
+    () => measureBacklog(relayPool),
+    () => readEnd(relayPool),
+    () => readLog(relayPool, undefined, 10),
+    () => readLog(relayPool, undefined, 10, { subject: subjects[0] }),
+    () => readAfter(relayPool, { position: '0', loggedAt: '1970-01-01T00:00:00Z' }, 10),
+    () => maintain(relayPool, 30),
+  ])
+    await look();
+
+  // One at once, one that fails, is tried again and given up, one after a gap.
+  const [plain = 0, failing = 0, gap = 0] = [3, 4, 5].map((part) => part * 1_000_000 + n);
+  const consumer = consume(
+    consumerPool,
+    async (_tx, { data }) => {
+      if (data['user_id'] === failing) throw new Error('never');
+    },
+    [0],
+  );
+  await consumer.handle(delivery(plain, 1));
+  await consumer.handle(delivery(plain, 2));
+  await consumer.handle(delivery(failing, 1));
+  await consumer.retryOnce(20);
+  await consumer.handle(delivery(gap, 7));
+  await consumer.reconcileOnce(10);
+  await prune(consumerPool, 7, 10);
+}
+
+function assertBounded(examined: readonly Examined[], max = rowsMax): void {
   // The backlog is counted for the gauges, up to a bound of its own.
-  const wrong = examined.filter(({ text, rows }) => rows > (/as depth/.test(text) ? 4 * waiting : rowsMax));
+  const wrong = examined.filter(({ text, rows }) => rows > (/as depth/.test(text) ? 4 * waiting : max));
   assert.deepEqual(
     wrong.map(({ text, rows, plan }) => `${rows} rows: ${text}\n${plan}`),
     [],
@@ -128,6 +176,28 @@ for (const version of versions) {
     const urlOf = (database: string) => server.url.replace(/postgres$/, database);
     const settings = (database: string) => ({ url: urlOf(database), applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs });
     await migrate(settings('migrated'));
+
+    for (const executions of [1, 6, 100]) {
+      test(`read their share and no more at execution ${executions} of a connection that knew the tables empty`, async () => {
+        const database = `grown_${executions}`;
+        await server.query(`create database ${database} template migrated`);
+        // Of one connection each, so that it is that one.
+        await using relayPool = startPool(settings(database), 1);
+        await using consumerPool = startPool(settings(database), 1);
+        await using other = startPool(settings(database), 1);
+        await maintain(other, 30);
+        await other.query('analyze');
+        for (let n = 1; n < executions; n += 1) await passOne(n, { relayPool, consumerPool, other });
+
+        await other.query(seed);
+        await relay(other, (subject) => (Number(subject) % 2 === 0 ? 'returned' : 'routed'))(1000);
+        for (const statement of consumerRowsSeed) await other.query(statement);
+        const [relayed, consumed] = [examine(relayPool, 'kept plans'), examine(consumerPool, 'kept plans')];
+        await passOne(executions, { relayPool: relayed, consumerPool: consumed, other });
+        if (executions > 2) assert.ok(relayed.examined.length > 10 && consumed.examined.length > 15, 'plans were kept');
+        assertBounded([...relayed.examined, ...consumed.examined], grownMax);
+      });
+    }
 
     for (const [index, [title, force]] of Object.entries(statistics).entries()) {
       test(`read their share and no more where the statistics say ${title}`, async () => {

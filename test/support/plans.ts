@@ -20,26 +20,37 @@ export type Examined = {
   readonly plan: string;
 };
 
+const options = '(analyze, timing off, summary off, format json)';
 /** Executions that are examined: the first, and those at which a cached plan may have become another one. */
 const examinedAt = new Set([1, 6, 100]);
 
-/** A pool whose statements are examined as they run, each with the plan of its values and with the plan for any values. */
-export function examine(pool: Pool): Pool & { readonly examined: readonly Examined[] } {
+/**
+ * A pool whose statements are examined as they run: each with the plan of its values and with the plan for any values, or with the plan
+ * that its connection has kept for it, if it has one.
+ */
+export function examine(pool: Pool, of: 'fresh plans' | 'kept plans' = 'fresh plans'): Pool & { readonly examined: readonly Examined[] } {
   const examined: Examined[] = [];
   const executions = new Map<string, number>();
+
+  async function explainKept(tx: Db, text: string, values: readonly unknown[]): Promise<void> {
+    const [kept] = await tx.query<{ name: string }>('select name from pg_prepared_statements where statement = $1', [text]);
+    if (kept === undefined) return;
+    await tx.query('savepoint examined');
+    note(text, await tx.query(`explain ${options} execute ${kept.name} ${listOf(values)}`));
+    await tx.query('rollback to savepoint examined');
+    await tx.query('release savepoint examined');
+  }
 
   async function explain(tx: Db, text: string, values: readonly unknown[]): Promise<void> {
     const count = (executions.get(text) ?? 0) + 1;
     executions.set(text, count);
     if (!examinedAt.has(count) || !/^\s*(select|with|insert|update|delete|\()/.test(text)) return;
     await tx.query('savepoint examined');
-    const options = '(analyze, timing off, summary off, format json)';
     note(text, await tx.query(`explain ${options} ${text}`, values));
     await tx.query('rollback to savepoint examined');
     await tx.query('set local plan_cache_mode = force_generic_plan');
     await tx.query(`prepare examined as ${text}`);
-    const given = values.length === 0 ? '' : `(${values.map(literal).join(', ')})`;
-    note(text, await tx.query(`explain ${options} execute examined ${given}`));
+    note(text, await tx.query(`explain ${options} execute examined ${listOf(values)}`));
     await tx.query('rollback to savepoint examined');
     await tx.query('deallocate examined').catch(() => {});
     await tx.query('release savepoint examined');
@@ -54,7 +65,7 @@ export function examine(pool: Pool): Pool & { readonly examined: readonly Examin
   const inside = (tx: Tx) =>
     ({
       async query(text: string, values: readonly unknown[] = []) {
-        await explain(tx, text, values);
+        await (of === 'kept plans' ? explainKept : explain)(tx, text, values);
         return tx.query(text, values);
       },
     }) as Tx;
@@ -84,6 +95,10 @@ function draw(plan: Plan, depth = 0): string {
   } = plan;
   const line = `${'  '.repeat(depth)}${type}${relation === undefined ? '' : ` on ${relation}`} rows=${rows} loops=${loops} removed=${removed ?? 0}`;
   return [line, ...(plan.Plans ?? []).map((below) => draw(below, depth + 1))].join('\n');
+}
+
+function listOf(values: readonly unknown[]): string {
+  return values.length === 0 ? '' : `(${values.map(literal).join(', ')})`;
 }
 
 function literal(value: unknown): string {
