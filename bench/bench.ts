@@ -4,6 +4,7 @@ import { availableParallelism, loadavg } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { backlog } from './backlog.ts';
+import { cost } from './cost.ts';
 import { users } from './database.ts';
 import { events } from './events.ts';
 import { greedy } from './greedy.ts';
@@ -28,6 +29,7 @@ const measurements = {
   post,
   put,
   delete: remove,
+  cost,
   hashing,
   greedy,
   log: eventLog,

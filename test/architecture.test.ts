@@ -24,7 +24,7 @@ const floors = [
 // Where a package enters; replacing it is then one change. Builders of schemas are values, and may be made anywhere.
 const doors: Readonly<Record<string, readonly string[]>> = {
   commander: ['cli'],
-  dataloader: ['users'],
+  dataloader: ['users', 'events'],
   pg: ['db'],
   'rabbitmq-client': ['events'],
   fastify: ['http', 'feed'],

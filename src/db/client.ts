@@ -43,16 +43,17 @@ function clientConfig(settings: ConnectionSettings): pg.ClientConfig {
   };
 }
 
-// A plan is kept for as long as its connection, while a table that was empty gets a million rows: every statement here has an index
-// that serves it at any size. No compiling of statements (`jit`): that takes a quarter of a second where the statistics promise many
-// rows, and what runs here reads few.
-const planning = { enable_seqscan: 'off', jit: 'off' };
+// One plan for any values, kept for as long as its connection, while a table that was empty gets a million rows: every statement here
+// has an index that serves it at any size. No compiling of statements (`jit`): that takes a quarter of a second where the statistics
+// promise many rows, and what runs here reads few.
+const planning = { plan_cache_mode: 'force_generic_plan', enable_seqscan: 'off', jit: 'off' };
 
-// Once more with each transaction, in the round trip of its `begin`: PgBouncer hands no startup parameter on, and a holder of the
-// relay's lock that stopped would then hold it for ever.
-function beginSql({ statementTimeoutMs }: ConnectionSettings): string {
-  // Statements of one transaction read what others have committed meanwhile: the relay's lock and the order of the log rest on it.
-  const begin = 'begin isolation level read committed';
+// Statements of one transaction read what others have committed meanwhile: the relay's lock and the order of the log rest on it.
+const begin = 'begin isolation level read committed';
+
+// PgBouncer hands no startup parameter on, and a holder of the relay's lock that stopped would then hold it for ever: its limits come
+// with each transaction, in the round trip of `begin`, and leave with it.
+function pooledBegin({ statementTimeoutMs }: ConnectionSettings): string {
   if (statementTimeoutMs === 0) return begin;
   const settings = { statement_timeout: statementTimeoutMs, idle_in_transaction_session_timeout: idleInTransactionMs, ...planning };
   return [begin, ...Object.entries(settings).map(([name, value]) => `set local ${name} = ${value}`)].join('; ');
@@ -77,7 +78,10 @@ async function prepareSession(client: pg.ClientBase, { statementTimeoutMs }: Con
   // Only a limit can be asked for at the start of a session.
   const settings = statementTimeoutMs === 0 ? `set statement_timeout = 0; ${sessionSql}` : sessionSql;
   const results = (await client.query(`${settings}; select pg_backend_pid() as pid`)) as unknown as pg.QueryResult<{ pid: number }>[];
-  return results.at(-1)?.rows[0]?.pid !== (client as { processID?: number }).processID;
+  const isPooled = results.at(-1)?.rows[0]?.pid !== (client as { processID?: number }).processID;
+  // A pooler would hand it on to whoever comes next.
+  if (!isPooled && statementTimeoutMs > 0) await client.query(`set idle_in_transaction_session_timeout = ${idleInTransactionMs}`);
+  return isPooled;
 }
 
 /** A connection of its own, which the caller ends. Its loss is told by the next statement. */
@@ -140,7 +144,6 @@ export function startPool(settings: ConnectionSettings, size: number): Pool {
       isPooled = await prepareSession(client, settings);
     },
   });
-  const begin = beginSql(settings);
   // The pool drops a broken idle connection by itself; without a listener the event would end the process.
   pool.on('error', () => {});
 
@@ -161,7 +164,7 @@ export function startPool(settings: ConnectionSettings, size: number): Pool {
         }),
     } as Tx;
     try {
-      await tx.query(begin);
+      await tx.query(isPooled ? pooledBegin(settings) : begin);
       const result = await work(tx);
       await tx.query('commit');
       return result;

@@ -1,48 +1,99 @@
 // The inbox: events that were handled, each written in the transaction of its effect, so that a second delivery finds it and does
 // nothing, and so that the effects of a subject come in the order of its versions.
+import DataLoader from 'dataloader';
 import type { Db, Tx } from '../db/client.ts';
+import { Problem } from '../problem.ts';
 import type { Event } from './envelope.ts';
 import { type LoggedEvent, readSubject } from './log.ts';
 
 /** An event with what it tells of. */
 export type Subjected = { readonly event: Event; readonly subject: string; readonly version: number };
 
-// Nothing of the subject waits, and this event was not given up. Each looks for the first row in the order of its index: a planner that
-// believes that every row is of this subject would else read the table.
-const freeSql = `(select version from delivery_retry where subject = $3 order by version limit 1) is null
-  and not exists (select from dead_letter where dead_letter.event_id = $1 and redriven_at is null)`;
-const lastSql = '(select version from inbox where subject = $3 order by version desc limit 1)';
+// Nothing of the subject waits, and this event was not given up. Each looks for the first row in the order of its index, for each event
+// by itself: a planner that believes that every row is of this subject would else read the table.
+const freeSql = `(select version from delivery_retry where subject = given.subject order by version limit 1) is null
+  and (select true from dead_letter where dead_letter.event_id = given.event_id and redriven_at is null limit 1) is null`;
+const lastSql = '(select version from inbox where inbox.subject = given.subject order by version desc limit 1)';
 /** The inbox keeps ids for `inboxDays`; the rest is for clocks that differ. */
 const sinceSql = `(select greatest(complete_since, now() - interval '6 days') from inbox_state where only_row)`;
 export const inboxDays = 7;
+const claimsMax = 100;
 
-const valuesOf = ({ event, subject, version }: Subjected) => [event.event_id, event.trace_id, subject, version];
+const insertSql = 'insert into inbox (event_id, trace_id, subject, version) select event_id, trace_id, subject, version from';
+const onceSql = 'on conflict (event_id) do nothing returning event_id';
+const givenSql = 'unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]) as given (event_id, trace_id, subject, version)';
+
+/** The one after the last that was handled. */
+const nextSql = `${insertSql} ${givenSql} where ${freeSql} and coalesce(${lastSql}, 0) = given.version - 1 ${onceSql}`;
+/** Where none is known, the only one of its subject in the log of these days. */
+const onlySql = `${insertSql} ${givenSql} where ${freeSql} and ${lastSql} is null
+  and (select position from event where event.subject = given.subject and event.event_id <> given.event_id and logged_at >= ${sinceSql}
+       order by position desc limit 1) is null ${onceSql}`;
+
+/** As PostgreSQL gives it back. */
+const idOf = ({ event }: Subjected) => event.event_id.toLowerCase();
+
+const valuesOf = (given: readonly Subjected[]) => [
+  given.map(({ event }) => event.event_id),
+  given.map(({ event }) => event.trace_id),
+  given.map(({ subject }) => subject),
+  given.map(({ version }) => version),
+];
 
 /**
  * Takes an event whose turn it plainly is: the one after the last that was handled, or the only one of its subject for days.
- * @returns false where that does not show at a glance; `lock` and `readState` tell more
+ * @returns false where that does not show at a glance; `lockSubject` and `readState` tell more
  */
 export async function claimNext(db: Db, given: Subjected): Promise<boolean> {
-  const insert = 'insert into inbox (event_id, trace_id, subject, version) select $1::uuid, $2, $3, $4::bigint';
-  const after = 'on conflict (event_id) do nothing returning event_id';
-  const next = await db.query(`${insert} where ${freeSql} and coalesce(${lastSql}, 0) = $4::bigint - 1 ${after}`, valuesOf(given));
-  if (next.length === 1 || given.version === 1) return next.length === 1;
-  const only = await db.query(
-    `${insert} where ${freeSql} and ${lastSql} is null
-       and (select position from event where subject = $3 and event_id <> $1::uuid and logged_at >= ${sinceSql}
-            order by position desc limit 1) is null ${after}`,
-    valuesOf(given),
+  return (await claimEach(db, [given])).has(idOf(given));
+}
+
+/** As `claimNext`, for an event that has no effect in its transaction: those that come in one turn of the event loop share a statement. */
+export function createClaims(db: Db): (given: Subjected) => Promise<boolean> {
+  // What comes while one is under way shares the next: the busier it is, the less it costs.
+  let underWay: Promise<unknown> = Promise.resolve();
+
+  async function claimAll(all: readonly Subjected[]): Promise<(boolean | Error)[]> {
+    try {
+      const taken = new Set(await claimEach(db, all));
+      // Should an id come twice, it is taken once.
+      return all.map((one) => taken.delete(idOf(one)));
+    } catch (error) {
+      if ((error instanceof Problem && error.code === 'database_unavailable') || all.length === 1) throw error;
+      // One that PostgreSQL does not take is the trouble of that one.
+      const each = await Promise.allSettled(all.map((one) => claimEach(db, [one])));
+      return each.map((settled) => (settled.status === 'fulfilled' ? settled.value.size === 1 : (settled.reason as Error)));
+    }
+  }
+
+  const loader = new DataLoader<Subjected, boolean>(
+    (all) => {
+      const claiming = claimAll(all);
+      underWay = claiming.catch(() => {});
+      return claiming;
+    },
+    { cache: false, maxBatchSize: claimsMax, batchScheduleFn: (dispatch) => void underWay.then(() => setImmediate(dispatch)) },
   );
-  return only.length === 1;
+  return (given) => loader.load(given);
+}
+
+/** Of one subject at most one. @returns the ids of those that were taken */
+async function claimEach(db: Db, all: readonly Subjected[]): Promise<ReadonlySet<string>> {
+  // In one order everywhere: an instance that takes the same events meanwhile waits for this one, and not the other way round too.
+  const given = all.toSorted((one, other) => (idOf(one) < idOf(other) ? -1 : 1));
+  const next = await insert(db, nextSql, given);
+  const others = given.filter((one) => one.version > 1 && !next.has(idOf(one)));
+  return others.length === 0 ? next : next.union(await insert(db, onlySql, others));
+}
+
+async function insert(db: Db, text: string, given: readonly Subjected[]): Promise<Set<string>> {
+  const rows = await db.query<{ event_id: string }>(text, valuesOf(given));
+  return new Set(rows.map(({ event_id }) => event_id));
 }
 
 /** Takes an event, whatever was handled before. A transaction under way that takes the same one is waited for. @returns false if it was taken before */
 export async function claim(tx: Db, given: Subjected): Promise<boolean> {
-  const rows = await tx.query(
-    `insert into inbox (event_id, trace_id, subject, version) values ($1, $2, $3, $4)
-     on conflict (event_id) do nothing returning event_id`,
-    valuesOf(given),
-  );
+  const rows = await tx.query(`${insertSql} ${givenSql} ${onceSql}`, valuesOf([given]));
   return rows.length === 1;
 }
 
@@ -69,7 +120,7 @@ export async function readState(tx: Tx, given: Subjected): Promise<State> {
   const [row] = await tx.query<{ handled: boolean; dead: boolean; last: string | null; due: boolean | null; behind: boolean }>(
     `select exists (select from inbox where event_id = $1) as handled,
        exists (select from dead_letter where event_id = $1 and redriven_at is null) as dead,
-       ${lastSql.replace('$3', '$2')} as last,
+       (select version from inbox where subject = $2 order by version desc limit 1) as last,
        (select retry_at <= now() or (retry_at > now() + interval '10 minutes' and retry_at < 'infinity')
         from delivery_retry where event_id = $1) as due,
        coalesce((select version from delivery_retry where subject = $2 and event_id <> $1 order by version limit 1) < $3, false) as behind`,

@@ -62,6 +62,8 @@ class EffectError extends Error {
 }
 
 export function createSettlement({ pool, reactions, retryDelaysMs, appName, metrics, log }: SettlementParts): Settlement {
+  const claim = inbox.createClaims(pool);
+
   function given(event: Event, delivery: Delivery): Given {
     const reaction = reactions[event.event_type];
     if (reaction === undefined) throw new Error(`no reaction to ${event.event_type}`);
@@ -85,7 +87,7 @@ export function createSettlement({ pool, reactions, retryDelaysMs, appName, metr
 
   /** One transaction for the inbox row and the effect; the row alone is one as it is. */
   async function takeNext(one: Given): Promise<boolean> {
-    if (one.reaction.effect === undefined) return inbox.claimNext(pool, one);
+    if (one.reaction.effect === undefined) return claim(one);
     return pool.inTransaction(async (tx) => {
       const taken = await inbox.claimNext(tx, one);
       if (taken) await apply(tx, one);

@@ -1,5 +1,6 @@
 // The consumer's side of RabbitMQ: one channel that takes deliveries, opened anew whenever it is lost. It ends without a cancel: RabbitMQ
 // makes the next consumer active as soon as one cancels, while this one may still hold deliveries.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { AsyncMessage, Channel, Connection, HeaderFields } from 'rabbitmq-client';
 import { backoffMs } from '../runtime/backoff.ts';
 import { type Loop, startLoop } from '../runtime/loop.ts';
@@ -56,10 +57,11 @@ export function startSubscription(connection: Connection, options: SubscriptionO
       await declare(fresh);
       await fresh.basicQos({ prefetchCount: prefetch });
       channel = fresh;
+      const acknowledge = createAcknowledgements(fresh);
       for (const [queue, handle] of Object.entries(queues)) {
         if (stopping) return;
         await fresh.basicConsume({ queue }, (message) => {
-          const taking = take(fresh, message, handle).finally(() => underWay.delete(taking));
+          const taking = take(fresh, message, handle, acknowledge).finally(() => underWay.delete(taking));
           underWay.add(taking);
         });
       }
@@ -72,10 +74,15 @@ export function startSubscription(connection: Connection, options: SubscriptionO
     if (!isLost) onReady();
   }
 
-  async function take(from: Channel, message: AsyncMessage, handle: Handle): Promise<void> {
+  async function take(
+    from: Channel,
+    message: AsyncMessage,
+    handle: Handle,
+    acknowledge: (deliveryTag: number) => Promise<void>,
+  ): Promise<void> {
     const verdict = await handle(deliveryOf(message, () => from.active && !stopping));
     // What is given back goes with its channel; on a channel that is gone it has gone already.
-    if (verdict === 'settled' && from.active) from.basicAck({ deliveryTag: message.deliveryTag });
+    if (verdict === 'settled') await acknowledge(message.deliveryTag);
   }
 
   const loop: Loop = startLoop(async () => {
@@ -109,6 +116,44 @@ export function startSubscription(connection: Connection, options: SubscriptionO
       // Where the limit came first: the connection is gone now, and so is what it waited for.
       await ended;
     },
+  };
+}
+
+/**
+ * Acknowledges together what is settled in one turn of the event loop, as far as no earlier delivery is under way.
+ * @returns a function that resolves when the acknowledgement is written
+ */
+function createAcknowledgements(channel: Channel): (deliveryTag: number) => Promise<void> {
+  const settled = new Set<number>();
+  /** Acknowledged ahead of earlier ones. */
+  const ahead = new Set<number>();
+  /** The tag up to which all are. RabbitMQ counts them from 1, without gaps, for each channel. */
+  let done = 0;
+  let flushing: Promise<void> | undefined;
+
+  async function flush(): Promise<void> {
+    await nextTurn();
+    flushing = undefined;
+    if (!channel.active) return;
+    let last: number | undefined;
+    while (settled.has(done + 1) || ahead.has(done + 1)) {
+      done += 1;
+      if (settled.delete(done)) last = done;
+      else ahead.delete(done);
+    }
+    // RabbitMQ closes the channel for a tag that it does not wait for: never one that was acknowledged before.
+    if (last !== undefined) channel.basicAck({ deliveryTag: last, multiple: true });
+    for (const deliveryTag of settled) {
+      channel.basicAck({ deliveryTag });
+      ahead.add(deliveryTag);
+    }
+    settled.clear();
+  }
+
+  return (deliveryTag) => {
+    settled.add(deliveryTag);
+    flushing ??= flush();
+    return flushing;
   };
 }
 

@@ -14,13 +14,19 @@ export type CommandParts = {
   readonly db: Db;
   readonly passwords: Passwords;
   /** Whether events carry the user, or only its id and version. */
-  readonly eventPayload: 'full' | 'id';
+  readonly eventPayload: Payload;
 };
+type Payload = 'full' | 'id';
 
-function dataSql(changed: string, payload: 'full' | 'id'): string {
+function dataSql(changed: string, payload: Payload): string {
   const user = `json_build_object('id', id, 'name', name, 'surname', surname,
     'created_at', ${timestampSql('created_at')}, 'updated_at', ${timestampSql('updated_at')})`;
   return `json_build_object('user_id', id, 'version', version, 'changed', ${changed}${payload === 'full' ? `, 'user', ${user}` : ''})`;
+}
+
+/** A text is made once, so that looking up what was prepared for it costs nothing. */
+function eachPayload(make: (payload: Payload) => string): Readonly<Record<Payload, string>> {
+  return { full: make('full'), id: make('id') };
 }
 
 /** After an instant, and now if that is later: it never runs back, whatever the clock does, and never leaves the years of the API. */
@@ -37,23 +43,22 @@ async function execute<Row extends object>(db: Db, text: string, values: readonl
   }
 }
 
+const createSql = eachPayload((payload) => {
+  const data = dataSql(`json_build_array('name', 'surname', 'password')`, payload);
+  return `with created as (
+       insert into "user" (name, surname, password) values ($1, $2, $3)
+       returning id, name, surname, version, created_at, updated_at
+     ), event as (${appendSql('created', { subject: 'id::text', occurredAt: 'created_at', data }, 4)})
+     select ${columnsSql} from created`;
+});
+
 export async function createUser(
   { db, passwords, eventPayload }: CommandParts & { readonly db: Pool },
   { name, surname, password }: NewUser,
   caller?: Caller,
 ): Promise<User> {
   const hash = await passwords.hash(password, caller);
-  const event = appendSql(
-    'created',
-    { subject: 'id::text', occurredAt: 'created_at', data: dataSql(`json_build_array('name', 'surname', 'password')`, eventPayload) },
-    4,
-  );
-  const statement = `with created as (
-       insert into "user" (name, surname, password) values ($1, $2, $3)
-       returning id, name, surname, version, created_at, updated_at
-     ), event as (${event})
-     select ${columnsSql} from created`;
-  const insert = () => db.query<UserRow>(statement, [name, surname, hash, ...appendValues(types.created)]);
+  const insert = () => db.query<UserRow>(createSql[eventPayload], [name, surname, hash, ...appendValues(types.created)]);
   try {
     const [row] = await insert().catch(async (error: unknown) => {
       // Somebody wrote users past the sequence: it goes on after them.
@@ -98,19 +103,10 @@ async function matches(passwords: Passwords, stored: string, password: string, c
   });
 }
 
-/** With `keptHash`, writes nothing where the user has another by now: the row is then `outdated`. @throws user_not_found */
-async function write(
-  { db, eventPayload }: CommandParts,
-  id: string,
-  { name, surname }: UserChange,
-  { newHash, keptHash }: { newHash?: string; keptHash?: string },
-): Promise<UserRow & { outdated: boolean }> {
-  const event = appendSql('changed', { subject: 'id::text', occurredAt: 'updated_at', data: dataSql('to_json(fields)', eventPayload) }, 6);
-  // `old` holds the row's lock and so its latest version, even where this statement had to wait for another writer:
-  // what is compared and what is returned are of the same moment. `u` is at first as the statement's snapshot has it, and
-  // must not be compared with.
-  const [row] = await execute<UserRow & { outdated: boolean }>(
-    db,
+// `old` holds the row's lock and so its latest version, even where this statement had to wait for another writer: what is compared and
+// what is returned are of the same moment. `u` is at first as the statement's snapshot has it, and must not be compared with.
+const updateSql = eachPayload(
+  (payload) =>
     `with old as (
        select id, name, surname, password, created_at, updated_at, coalesce(password <> $5, false) as outdated
        from "user" where id = $1 for update
@@ -126,10 +122,22 @@ async function write(
          case when u.name <> old.name then 'name' end,
          case when u.surname <> old.surname then 'surname' end,
          case when u.password <> old.password then 'password' end], null) as fields
-     ), event as (${event})
+     ), event as (${appendSql('changed', { subject: 'id::text', occurredAt: 'updated_at', data: dataSql('to_json(fields)', payload) }, 6)})
      select ${columnsSql}, false as outdated from changed
      union all
      select ${columnsSql}, outdated from old where not exists (select from changed)`,
+);
+
+/** With `keptHash`, writes nothing where the user has another by now: the row is then `outdated`. @throws user_not_found */
+async function write(
+  { db, eventPayload }: CommandParts,
+  id: string,
+  { name, surname }: UserChange,
+  { newHash, keptHash }: { newHash?: string; keptHash?: string },
+): Promise<UserRow & { outdated: boolean }> {
+  const [row] = await execute<UserRow & { outdated: boolean }>(
+    db,
+    updateSql[eventPayload],
     [id, name ?? null, surname ?? null, newHash ?? null, keptHash ?? null, ...appendValues(types.updated)],
     id,
   );
@@ -137,24 +145,16 @@ async function write(
   return row;
 }
 
-/** @throws user_not_found */
-export async function deleteUser({ db }: CommandParts, id: string): Promise<void> {
-  const event = appendSql(
-    'deleted',
-    { subject: 'id::text', occurredAt: 'deleted_at', data: `json_build_object('user_id', id, 'version', version)` },
-    2,
-  );
-  // now() is when this statement began, which may be before the last change that it waited for.
-  const rows = await execute(
-    db,
-    `with deleted as (
+// now() is when this statement began, which may be before the last change that it waited for.
+const deleteSql = `with deleted as (
        delete from "user" where id = $1
        returning id, version + 1 as version, ${laterSql('updated_at')} as deleted_at
-     ), event as (${event})
-     select id from deleted`,
-    [id, ...appendValues(types.deleted)],
-    id,
-  );
+     ), event as (${appendSql('deleted', { subject: 'id::text', occurredAt: 'deleted_at', data: `json_build_object('user_id', id, 'version', version)` }, 2)})
+     select id from deleted`;
+
+/** @throws user_not_found */
+export async function deleteUser({ db }: CommandParts, id: string): Promise<void> {
+  const rows = await execute(db, deleteSql, [id, ...appendValues(types.deleted)], id);
   if (rows.length > 0) return;
   const [kept] = await db.query('select from "user" where id = $1', [id]);
   throw kept === undefined ? userNotFound(id) : takenAway();

@@ -19,6 +19,8 @@ export function userNotFound(id: string): Problem {
   return new Problem('user_not_found', `User with id ${id} not found`);
 }
 
+const byIdSql = `select ${columnsSql} from "user" where id = any($1::bigint[])`;
+
 /** More ids than one turn ever brings; the statement stays short all the same. */
 const readersMax = 200;
 
@@ -31,7 +33,7 @@ const readersMax = 200;
 export function createUserReader(db: Db): (id: string) => Promise<User> {
   const loader = new DataLoader<string, UserRow | undefined>(
     async (ids) => {
-      const rows = await db.query<UserRow>(`select ${columnsSql} from "user" where id = any((select $1::bigint[])::bigint[])`, [ids]);
+      const rows = await db.query<UserRow>(byIdSql, [ids]);
       const byId = new Map(rows.map((row) => [row.id, row]));
       return ids.map((id) => byId.get(id));
     },
@@ -44,19 +46,18 @@ export function createUserReader(db: Db): (id: string) => Promise<User> {
   };
 }
 
-/** One page in order of id, and the number of all users, both of the same moment. */
-export async function listUsers(db: Db, page: number, perPage: number): Promise<{ users: User[]; total: number }> {
-  const rows = await db.query<{ total: string } & (UserRow | { id: null })>(
-    // What a deep page skips is counted in the index alone, without a look at the rows.
-    `select total, ${columnsSql}
+// What a deep page skips is counted in the index alone, without a look at the rows.
+const listSql = `select total, ${columnsSql}
      from (select count(*) as total from "user") as counted
      left join lateral (
        select id, name, surname, created_at, updated_at from "user"
        where id >= (select id from "user" order by id limit 1 offset ($2::bigint - 1) * $1) order by id limit $1
      ) as page on true
-     order by id`,
-    [perPage, page],
-  );
+     order by id`;
+
+/** One page in order of id, and the number of all users, both of the same moment. */
+export async function listUsers(db: Db, page: number, perPage: number): Promise<{ users: User[]; total: number }> {
+  const rows = await db.query<{ total: string } & (UserRow | { id: null })>(listSql, [perPage, page]);
   // An empty page is one row that has only the total.
   return { users: rows.filter((row): row is { total: string } & UserRow => row.id !== null).map(userOf), total: Number(rows[0]?.total) };
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, suite, test } from 'node:test';
 import { type Db, startPool } from '../../src/db/client.ts';
 import { migrate } from '../../src/db/migrate.ts';
+import { createClaims } from '../../src/events/inbox.ts';
 import { runOnce } from '../../src/events/relay.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { captureLog } from '../support/log.ts';
@@ -75,12 +76,11 @@ for (const version of versions) {
         'update "user"',
         'insert into "user"',
         'delete from "user"',
-        'insert into inbox',
         'left join lateral',
       ]);
     });
 
-    test('and those of the relay', async () => {
+    test('and those of the relay and the consumer', async () => {
       const url = await databaseNamed('relayed');
       await migrate({ ...connection, url });
       await using pool = startPool({ ...connection, url }, 1);
@@ -88,12 +88,15 @@ for (const version of versions) {
       const publisher = createPublisher(() => 'routed');
       const metrics = createMetrics({ name: 'test', version: '0' });
       const { log } = captureLog();
+      const claim = createClaims(pool);
+      const event = { event_type: 'user.updated', occurred_at: '2025-01-01T10:00:00.000000Z', trace_id: 'trace', data: {} };
       for (let n = 0; n < requests; n += 1) {
         await other.query(
           `insert into outbox (event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
            values (gen_random_uuid(), 'user.updated', '7', now(), 'trace', '', '{}')`,
         );
         await runOnce({ pool, publisher, faultOf: () => undefined, onLogged: () => {}, metrics, log });
+        assert.ok(await claim({ event: { ...event, event_id: crypto.randomUUID() }, subject: '7', version: n + 1 }));
       }
       assert.equal(publisher.sent.length, requests);
       await assertPlannedOnce('relayed', ['delete from outbox', 'from event', 'update event_state', 'select (select position from outbox']);
