@@ -4,7 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { createHash, randomUUID } from 'node:crypto';
 
 export type Context = {
-  /** The caller's X-Request-Id, the trace id of its traceparent, or a new UUID: at most 128 of [A-Za-z0-9._:-]. */
+  /** The caller's X-Request-Id or X-Trace-Id, the trace id of its traceparent, or a new UUID: at most 128 of [A-Za-z0-9._:-]. */
   readonly traceId: string;
   /** W3C Trace Context header value that continues the caller's trace. */
   readonly traceparent: string;
@@ -24,10 +24,14 @@ const requestIdPattern = /^[A-Za-z0-9._:-]{1,128}$/;
 // W3C Trace Context, section 3.2: lower-case hex; version ff, and ids of zeros, are invalid.
 const traceparentPattern = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?$/;
 
+export function isTraceId(value: unknown): value is string {
+  return typeof value === 'string' && requestIdPattern.test(value);
+}
+
 /** Never trusts what a client sends: an id that does not match its pattern counts as absent. */
 export function createContext(requestId: string | undefined, traceparent: string | undefined): Context {
   const parent = traceparent === undefined ? undefined : readTraceparent(traceparent);
-  const traceId = requestId !== undefined && requestIdPattern.test(requestId) ? requestId : (parent?.traceId ?? randomUUID());
+  const traceId = isTraceId(requestId) ? requestId : (parent?.traceId ?? randomUUID());
   let own: string | undefined;
   return {
     traceId,

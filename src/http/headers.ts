@@ -33,7 +33,7 @@ export function addCors(app: FastifyInstance, origins: readonly string[]): void 
       if (method === 'OPTIONS' && headers['access-control-request-method'] !== undefined) {
         reply
           .header('access-control-allow-methods', 'GET, HEAD, POST, PUT, DELETE')
-          .header('access-control-allow-headers', 'content-type, last-event-id, traceparent, x-request-id')
+          .header('access-control-allow-headers', 'content-type, last-event-id, traceparent, x-request-id, x-trace-id')
           .header('access-control-max-age', '600');
       } else {
         reply.header(

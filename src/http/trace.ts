@@ -24,7 +24,8 @@ export function addTrace(app: FastifyInstance, log: Logger, metrics: Metrics): v
     const path = pathOf(request.url);
     const level = routeOptions.config.probe === true ? 'debug' : 'info';
     // Node joins repeated headers of these names with a comma, which neither pattern has.
-    const trace = context.createContext(headers['x-request-id'] as string | undefined, headers.traceparent as string | undefined);
+    const given = [headers['x-request-id'], headers[traceHeader]].find(context.isTraceId);
+    const trace = context.createContext(given, headers.traceparent as string | undefined);
     request.trace = trace;
     reply.header(traceHeader, trace.traceId);
 

@@ -51,6 +51,14 @@ suite('the trace id', () => {
     }
   });
 
+  test('is the X-Trace-Id by the same rule, where no X-Request-Id is valid', async () => {
+    for (const id of ['a', 'A1._:-z', 'x'.repeat(128)]) assert.equal(await traceOf({ 'x-trace-id': id }), id);
+    for (const id of ['', 'a b', 'x'.repeat(129), 'a,b']) assert.match(await traceOf({ 'x-trace-id': id }), uuid, id);
+    assert.equal(await traceOf({ 'x-request-id': 'one', 'x-trace-id': 'two', traceparent: parent }), 'one');
+    assert.equal(await traceOf({ 'x-request-id': 'o ne', 'x-trace-id': 'two', traceparent: parent }), 'two');
+    assert.equal(await traceOf({ 'x-trace-id': 't/wo', traceparent: parent }), traceId);
+  });
+
   test('is that of a valid traceparent, of a later version too', async () => {
     for (const value of [parent, parent.replace(/01$/, '00'), parent.replace(/^00/, 'cc'), `${parent.replace(/^00/, 'cc')}-more`])
       assert.equal(await traceOf({ traceparent: value }), traceId, value);
