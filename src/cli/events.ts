@@ -110,11 +110,13 @@ dlq
 dlq
   .command('purge')
   .description('throw all of them away')
+  .option('--reason <words>', 'only those whose reason has these words')
   .option('--yes', 'really')
-  .action(({ yes }: { yes?: boolean }) =>
+  .action(({ reason, yes }: { reason?: string; yes?: boolean }) =>
     withEvents(async ({ pool }) => {
       if (yes !== true) throw new CommandError('This cannot be undone: say --yes.');
-      console.log(`${await deadLetters.erase(pool)} thrown away.`);
+      const erased = reason === undefined ? deadLetters.erase(pool) : deadLetters.eraseByReason(pool, reason);
+      console.log(`${await erased} thrown away.`);
     }),
   );
 

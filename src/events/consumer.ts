@@ -66,11 +66,11 @@ export function createConsumer(parts: ConsumerParts): Consumer {
     }
   }
 
-  function read({ body }: Delivery): { readonly event: Event } | { readonly fault: string } {
+  function read({ body }: Delivery): { readonly event: Event } | { readonly fault: string; readonly value?: unknown } {
     const read = readBody(body);
     if ('unreadable' in read) return { fault: read.unreadable };
     const fault = faultOf(read.value);
-    return fault === undefined ? { event: read.value as Event } : { fault };
+    return fault === undefined ? { event: read.value as Event } : { fault, value: read.value };
   }
 
   /** What is no event of ours. */
@@ -86,7 +86,9 @@ export function createConsumer(parts: ConsumerParts): Consumer {
     const { properties, headers } = delivery;
     const message = read(delivery);
     if ('fault' in message) {
-      const trace = context.createContext(textOf(headers['trace_id'], properties['correlationId']), textOf(headers['traceparent']));
+      const { trace_id } = (message.value ?? {}) as { trace_id?: unknown };
+      const traceId = textOf(headers['trace_id'], properties['correlationId'], trace_id);
+      const trace = context.createContext(traceId, textOf(headers['traceparent']));
       return context.run(trace, () => giveUp(delivery, message.fault));
     }
     const one = given(message.event, delivery);

@@ -68,6 +68,11 @@ export async function erase(db: Db, names?: readonly string[]): Promise<number> 
   return (await db.query(`delete from dead_letter where ${namedSql} returning id`, [names ?? null])).length;
 }
 
+/** @returns how many were erased */
+export async function eraseByReason(db: Db, words: string): Promise<number> {
+  return (await db.query('delete from dead_letter where strpos(reason, $1) > 0 returning id', [words])).length;
+}
+
 /** How a letter is given to the consumer again: resolves to what was left out of it, rejects with the reason where it cannot be. */
 export type Send = (letter: Omit<Delivery, 'isHeld'>) => Promise<readonly string[]>;
 

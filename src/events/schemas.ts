@@ -12,7 +12,18 @@ export function createEventCheck(definitions: readonly EventDefinition[]): (even
     if (typeof event !== 'object' || event === null || event instanceof Uint8Array) return 'the body is not a JSON object';
     const { event_type: type } = event as { event_type?: unknown };
     const check = typeof type === 'string' ? checks.get(type) : undefined;
-    if (check === undefined) return 'the event_type is unknown';
-    return check(event) ? undefined : ajv.errorsText(check.errors, { dataVar: 'event' });
+    if (check?.(event)) return undefined;
+    if (isOfPredecessor(event)) return predecessorFault;
+    return check === undefined ? 'the event_type is unknown' : ajv.errorsText(check.errors, { dataVar: 'event' });
   };
+
+  // It says what happened to a user, and neither which event this is nor which version it made.
+  function isOfPredecessor(event: object): boolean {
+    const { event_id: id, data } = event as { event_id?: unknown; data?: unknown };
+    const type = ['event_type', 'event', 'type'].map((key) => (event as Record<string, unknown>)[key]).find((value) => value !== undefined);
+    const hasVersion = 'version' in event || (typeof data === 'object' && data !== null && 'version' in data);
+    return typeof type === 'string' && checks.has(type) && id === undefined && !hasVersion;
+  }
 }
+
+const predecessorFault = 'it has no event_id and no version, as the messages of the LiteStar service that Rollcall replaces';
