@@ -104,7 +104,7 @@ suite('settings', { concurrency: true }, () => {
 test('packages that are not installed are told with the command that installs them', async () => {
   await using stack = new AsyncDisposableStack();
   const folder = await createFolder(stack);
-  for (const name of ['src', 'start.js', 'package.json']) await cp(name, join(folder, name), { recursive: true });
+  for (const name of ['src', 'start.js', 'build.js', 'package.json']) await cp(name, join(folder, name), { recursive: true });
   const child = spawn(process.execPath, [join(folder, 'start.js')], { stdio: ['ignore', 'ignore', 'pipe'] });
   let stderr = '';
   child.stderr.on('data', (chunk) => (stderr += chunk));
