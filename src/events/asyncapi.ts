@@ -5,7 +5,7 @@ import { exchange, queue } from './topology.ts';
 export function asyncApiDocument(definitions: readonly EventDefinition[], version: string): object {
   const named = definitions.map((definition) => ({ name: definition.type.replaceAll('.', '_'), ...definition }));
   return {
-    asyncapi: '3.0.0',
+    asyncapi: '3.1.0',
     info: {
       title: 'Rollcall events',
       version,

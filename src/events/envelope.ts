@@ -2,7 +2,8 @@
 import { type Static, type TSchema, Type } from 'typebox';
 
 export const Timestamp = Type.String({
-  pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{6}Z$',
+  format: 'date-time',
+  pattern: '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{6}Z$',
   description: 'ISO 8601 in UTC, to the microsecond.',
   examples: ['2025-01-01T10:00:00.000000Z'],
 });

@@ -15,7 +15,7 @@ import { pathOf } from '../http/target.ts';
 import { Problem, type Violation } from '../problem.ts';
 import type { Slots } from '../runtime/slots.ts';
 import { createFrameReader } from './frames.ts';
-import { FeedPage, FeedQuery, limitDefault } from './schemas.ts';
+import { cursorExample, FeedPage, FeedQuery, limitDefault } from './schemas.ts';
 import { eventStream, follow, heartbeat } from './stream.ts';
 
 export type FeedParts = {
@@ -44,14 +44,14 @@ export function addFeed(app: App, { reader, tail, streams, turns, definitions }:
         summary: 'Read the event log',
         description:
           'Every committed change in one order without gaps: who has read up to a cursor has missed nothing before it. With `Accept: text/event-stream` the same as server-sent events, each with its cursor as `id`; `Last-Event-ID` continues. A stream whose cursor expires ends with the event `cursor_expired`.',
-        querystring: FeedQuery,
+        querystring: FeedQuery(definitions.map(({ type }) => type)),
         response: {
           ...refusals('cursor_expired', 'database_unavailable', 'overloaded'),
           200: withStream(
             answer(
               'Events after the cursor.',
               reference('FeedPage'),
-              { events: [example], next: 'NEAyMDI2LTAxLTAxVDAwOjAwOjAwLjAwMDAwMFpANWYzYzlhMWI3ZTI0' },
+              { events: [example], next: cursorExample },
               {
                 link: { type: 'string', description: 'The next request, as `rel="next"` (RFC 8288).' },
               },

@@ -96,6 +96,7 @@ export type User = Static<typeof User>;
 export const UserId = Type.Object({
   id: Type.String({
     pattern: '^[1-9][0-9]{0,15}$',
+    'x-documented': { type: 'integer', format: 'int64', minimum: 1, maximum: idMax },
     description: `Id of a user: 1 to ${idMax}, in decimal. Anything else names nobody: 404.`,
     examples: ['1'],
   }),

@@ -83,7 +83,7 @@ suite('GET /events/', () => {
       one.events.map(({ event_type }) => event_type),
       ['user.created', 'user.updated', 'user.deleted'],
     );
-    const deleted = await readAll(service, undefined, '&types=user.deleted,user.exploded');
+    const deleted = await readAll(service, undefined, '&types=user.deleted');
     assert.deepEqual(
       deleted.events.map(({ data }) => data.user_id),
       [4],
@@ -108,6 +108,10 @@ suite('GET /events/', () => {
       'user_id=0',
       'types=',
       'types=a b',
+      'types=user.crated',
+      'types=user.created,user.exploded',
+      'types=user.created,',
+      'types=userXcreated',
       'nope=1',
     ];
     for (const query of queries) {
