@@ -169,7 +169,7 @@ export function startPool(settings: ConnectionSettings, size: number): Pool {
       await tx.query('commit');
       return result;
     } catch (error) {
-      await tx.query('rollback').catch(() => {
+      await client.query('rollback').catch(() => {
         broken = true;
       });
       throw error;

@@ -61,23 +61,25 @@ export function createStatements(isPooled: () => boolean, onUnprepared: () => vo
 
   return {
     async run(work) {
-      const suspects: Suspect[] = [];
+      let suspect: Suspect | undefined;
       try {
         return await work(async (on, text, values) => {
           const name = nameOf(text);
+          // What came before it was borne: if something fails now, it is not that.
+          suspect = undefined;
           if (name === undefined) return sendAsItIs(on, text, values);
           try {
             return (await on.query({ name, text, values: values as unknown[] })).rows;
           } catch (error) {
-            if (mayBeOfPreparation(error)) suspects.push({ text, error });
+            if (mayBeOfPreparation(error)) suspect = { text, error };
             throw error;
           }
         });
       } catch (error) {
-        if (suspects.length === 0) throw error;
+        if (suspect === undefined) throw error;
       }
       const result = await work(sendAsItIs);
-      suspects.forEach(giveUp);
+      giveUp(suspect);
       return result;
     },
   };

@@ -188,6 +188,22 @@ for (const version of versions) {
       await count(pool);
     });
 
+    test('a transaction that has borne such an error, and fails for another reason, does not run again', async () => {
+      await using pool = startPool({ ...connection, url: server.url }, 1);
+      const missing = 'select missing from pg_class';
+      for (let n = 0; n < 2; n += 1) await assert.rejects(pool.query(missing));
+      let runs = 0;
+      const work = pool.inTransaction(async (tx) => {
+        runs += 1;
+        await tx.query('savepoint before');
+        await assert.rejects(tx.query(missing));
+        await tx.query('rollback to savepoint before');
+        throw new Error('another reason');
+      });
+      await assert.rejects(work, /another reason/);
+      assert.equal(runs, 1);
+    });
+
     test('texts that vary leave a bounded number of statements', async () => {
       await using pool = startPool({ ...connection, url: server.url }, 1);
       for (let n = 0; n < 300; n += 1) for (let again = 0; again < 2; again += 1) await pool.query(`select $1::int + ${n}`, [n]);
