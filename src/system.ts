@@ -19,6 +19,7 @@ import { createDatabaseCheck } from './health/database.ts';
 import { addDrain } from './http/drain.ts';
 import { publicUrlOf } from './http/identity.ts';
 import { listen } from './http/listen.ts';
+import { createPrecedence } from './http/precedence.ts';
 import { type StreamLimits, startStreams, streamLimits } from './http/streams.ts';
 import { startLoop } from './runtime/loop.ts';
 import { createSlots } from './runtime/slots.ts';
@@ -122,7 +123,8 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const readersPool = starting.use(startPool(connection, readersPoolSize));
   const tail = starting.use(startTail(tailPool, log));
   const turns = createSlots(readersAtOnce);
-  const streams = starting.use(startStreams({ ...streamLimits, streamsMax: config.STREAMS_MAX, ...options.streamLimits }, log));
+  const precedence = createPrecedence();
+  const streams = starting.use(startStreams({ ...streamLimits, streamsMax: config.STREAMS_MAX, ...options.streamLimits }, precedence, log));
   if (runs('relay')) starting.use(startLoop(() => maintainLog(eventsPool, config.EVENT_RETENTION_DAYS, log)));
   const publisher = runs('relay') ? starting.use(broker.startPublisher()) : undefined;
   const relay = publisher && starting.use(startRelay({ pool: eventsPool, publisher, faultOf, onLogged: tail.wake, metrics, log }));
@@ -172,6 +174,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
       },
     },
   });
+  precedence.addTo(app);
   const drain = addDrain(app);
   // Readers who wait for events would otherwise keep the server open.
   starting.defer(async () => {

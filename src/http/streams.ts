@@ -7,6 +7,7 @@ import * as context from '../context.ts';
 import { Problem } from '../problem.ts';
 import { startLoop } from '../runtime/loop.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { Precedence } from './precedence.ts';
 
 export type StreamLimits = {
   readonly streamsMax: number;
@@ -63,7 +64,11 @@ type Debtor = {
 };
 type Running = { readonly work: Promise<void>; readonly end: () => void; readonly beat: () => void };
 
-export function startStreams({ streamsMax, progressMs, bytesMax, heartbeatMs }: StreamLimits, log: Logger): Streams {
+export function startStreams(
+  { streamsMax, progressMs, bytesMax, heartbeatMs }: StreamLimits,
+  precedence: Precedence,
+  log: Logger,
+): Streams {
   const open = new Map<Debtor, Running>();
   /** Who has waited longest without taking anything comes first. */
   const debtors = new Set<Debtor>();
@@ -108,6 +113,7 @@ export function startStreams({ streamsMax, progressMs, bytesMax, heartbeatMs }: 
       cut(debtor, `its reader took nothing for ${(quietMs / 1000).toFixed(1)} s`);
       // The system frees megabytes for each, and requests must not wait for all of them.
       await nextTurn();
+      await precedence.giveWay();
     }
     let checked = 0;
     for (const [debtor, { beat }] of [...open]) {
@@ -128,6 +134,7 @@ export function startStreams({ streamsMax, progressMs, bytesMax, heartbeatMs }: 
       const response = reply.raw;
       const headers = { ...reply.getHeaders(), 'content-type': mediaType, 'x-accel-buffering': 'no' } as Record<string, string>;
       reply.hijack();
+      precedence.exempt(response);
       if (reply.request.method === 'HEAD') {
         response.writeHead(200, headers).end();
         return reply;
@@ -160,6 +167,7 @@ export function startStreams({ streamsMax, progressMs, bytesMax, heartbeatMs }: 
         write: push,
         async flows() {
           await nextTurn();
+          await precedence.giveWay();
           return debtor.waitingBytes === 0;
         },
         drained: () =>
