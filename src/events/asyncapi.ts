@@ -3,7 +3,11 @@ import type { EventDefinition } from './envelope.ts';
 import { exchange, queue } from './topology.ts';
 
 export function asyncApiDocument(definitions: readonly EventDefinition[], version: string): object {
-  const named = definitions.map((definition) => ({ name: definition.type.replaceAll('.', '_'), ...definition }));
+  const named = definitions.map(({ name: schemaName, ...definition }) => ({
+    ...definition,
+    name: definition.type.replaceAll('.', '_'),
+    schemaName,
+  }));
   return {
     asyncapi: '3.1.0',
     info: {
@@ -43,26 +47,29 @@ export function asyncApiDocument(definitions: readonly EventDefinition[], versio
     ),
     components: {
       messages: Object.fromEntries(
-        named.map(({ name, type, summary, schema, example }) => [
+        named.map(({ name, schemaName, type, summary, example }) => [
           name,
           {
             name: type,
             title: summary,
             contentType: 'application/json',
             correlationId: { description: 'The trace id of the request.', location: '$message.header#/trace_id' },
-            headers: { $ref: '#/components/schemas/headers' },
-            payload: schema,
+            headers: { $ref: '#/components/schemas/EventHeaders' },
+            payload: { $ref: `#/components/schemas/${schemaName}` },
             examples: [{ name, payload: example }],
           },
         ]),
       ),
-      schemas: { headers },
+      schemas: {
+        EventHeaders,
+        ...Object.fromEntries(named.map(({ schemaName, schema, summary }) => [schemaName, { ...schema, description: summary }])),
+      },
     },
   };
 }
 
 const text = { type: 'string' };
-const headers = {
+const EventHeaders = {
   type: 'object',
   description: 'The trace, and the attributes of CloudEvents 1.0 (AMQP binding, binary mode).',
   properties: {

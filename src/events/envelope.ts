@@ -21,6 +21,28 @@ export function Envelope<EventType extends string, Data extends TSchema>(eventTy
   );
 }
 
+/** An event of any type, as those see it who need not know the types of later versions. */
+export function AnyEvent(types: readonly string[]) {
+  const { event_id, occurred_at, trace_id } = Envelope('', Type.Unknown()).properties;
+  return Type.Object(
+    {
+      event_id,
+      event_type: Type.String({
+        description: `${types.map((type) => `\`${type}\``).join(', ')}. Later versions may add types: leave those alone that you do not know.`,
+        examples: [types[0]],
+      }),
+      occurred_at,
+      trace_id,
+      data: Type.Unsafe<Readonly<Record<string, unknown>>>({
+        type: 'object',
+        additionalProperties: true,
+        description: 'What happened, by type: the schemas stand in `/schema/asyncapi.json`.',
+      }),
+    },
+    { $id: 'Event', additionalProperties: false, description: 'A committed change.' },
+  );
+}
+
 /** An event of any type, once its own schema has been checked. */
 export type Event = Omit<Static<ReturnType<typeof Envelope<string, TSchema>>>, 'data'> & {
   readonly data: Readonly<Record<string, unknown>>;
@@ -29,6 +51,8 @@ export type Event = Omit<Static<ReturnType<typeof Envelope<string, TSchema>>>, '
 /** What a feature says of one type of event. */
 export type EventDefinition = {
   readonly type: string;
+  /** Of its schema in the documents. */
+  readonly name: string;
   readonly schema: TSchema;
   readonly summary: string;
   readonly example: object;

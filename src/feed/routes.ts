@@ -1,9 +1,8 @@
 // The event log over HTTP: pages by cursor, with waiting at the end, and the same as server-sent events.
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Type } from 'typebox';
 import { type Cursor, formatCursor, isBefore, parseCursor } from '../events/cursor.ts';
-import type { EventDefinition } from '../events/envelope.ts';
+import { AnyEvent, type EventDefinition } from '../events/envelope.ts';
 import type { LoggedEvent } from '../events/log.ts';
 import { type Filter, matches, placeOf, type Reader, type Reading } from '../events/reading.ts';
 import type { Batch, Tail } from '../events/tail.ts';
@@ -15,7 +14,7 @@ import { pathOf } from '../http/target.ts';
 import { Problem, type Violation } from '../problem.ts';
 import type { Slots } from '../runtime/slots.ts';
 import { createFrameReader } from './frames.ts';
-import { cursorExample, FeedPage, FeedQuery, limitDefault } from './schemas.ts';
+import { cursorExample, EventStream, EventType, FeedPage, FeedQuery, limitDefault } from './schemas.ts';
 import { eventStream, follow, heartbeat } from './stream.ts';
 
 export type FeedParts = {
@@ -31,7 +30,8 @@ type Page = { readonly events: readonly LoggedEvent[]; readonly next: Cursor };
 
 export function addFeed(app: App, { reader, tail, streams, turns, definitions }: FeedParts): void {
   const frames = createFrameReader(reader);
-  app.addSchema(FeedPage(definitions.map(({ schema }) => schema)));
+  const types = definitions.map(({ type }) => type);
+  for (const schema of [AnyEvent(types), EventType(types), FeedPage, EventStream]) app.addSchema(schema);
   const [{ example } = { example: {} }] = definitions;
 
   app.get(
@@ -44,7 +44,7 @@ export function addFeed(app: App, { reader, tail, streams, turns, definitions }:
         summary: 'Read the event log',
         description:
           'Every committed change in one order without gaps: who has read up to a cursor has missed nothing before it. With `Accept: text/event-stream` the same as server-sent events, each with its cursor as `id`; `Last-Event-ID` continues. A stream whose cursor expires ends with the event `cursor_expired`.',
-        querystring: FeedQuery(definitions.map(({ type }) => type)),
+        querystring: FeedQuery(types),
         response: {
           ...refusals('cursor_expired', 'database_unavailable', 'overloaded'),
           200: withStream(
@@ -135,7 +135,7 @@ function pick({ events, next }: Batch, after: Cursor, limit: number, filter: Fil
 }
 
 function withStream(page: ReturnType<typeof answer>) {
-  return { ...page, content: { ...page.content, [eventStream]: { schema: Type.String() } } };
+  return { ...page, content: { ...page.content, [eventStream]: { schema: reference('EventStream') } } };
 }
 
 function linkTo(request: FastifyRequest<{ Querystring: FeedQuery }>, next: string): string {

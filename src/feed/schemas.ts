@@ -1,5 +1,7 @@
 // What a reader of the event log asks and gets.
-import { type Static, type TSchema, Type } from 'typebox';
+import { type Static, Type } from 'typebox';
+import type { Event } from '../events/envelope.ts';
+import { reference } from '../http/responses.ts';
 
 export const limitDefault = 100;
 const limitMax = 1000;
@@ -30,7 +32,7 @@ export function FeedQuery(types: readonly string[]) {
         Type.String({
           pattern: `^(${types.map((type) => type.replaceAll('.', '\\.')).join('|')})(,(?:${types.map((type) => type.replaceAll('.', '\\.')).join('|')})){0,9}$`,
           'x-pattern-message': `must be event types by comma, at most ten, of ${types.join(', ')}`,
-          'x-documented': { type: 'array', items: { type: 'string', enum: [...types] }, minItems: 1, maxItems: 10 },
+          'x-documented': { type: 'array', items: { $ref: '#/components/schemas/EventType' }, minItems: 1, maxItems: 10 },
           description: 'Only events of these types, by comma. Later versions may know more.',
           examples: [types.slice(0, 2).join(',')],
         }),
@@ -50,16 +52,24 @@ export function FeedQuery(types: readonly string[]) {
 }
 export type FeedQuery = Static<ReturnType<typeof FeedQuery>>;
 
-/** @param events the schema of each type of event */
-export function FeedPage(events: readonly TSchema[]) {
-  return Type.Object(
-    {
-      events: Type.Array(Type.Union([...events])),
-      next: Type.String({
-        pattern: '^[A-Za-z0-9_-]+$',
-        description: 'Cursor after the last event of this answer, or after all there are: the `after` of the next request.',
-      }),
-    },
-    { $id: 'FeedPage', additionalProperties: false },
-  );
+/** @param types of the events that there are */
+export function EventType(types: readonly string[]) {
+  return Type.Enum([...types], { $id: 'EventType', description: 'A type of event that this version publishes.' });
 }
+
+export const FeedPage = Type.Object(
+  {
+    events: Type.Array(reference<Event>('Event')),
+    next: Type.String({
+      pattern: '^[A-Za-z0-9_-]+$',
+      description: 'Cursor after the last event of this answer, or after all there are: the `after` of the next request.',
+      examples: [cursorExample],
+    }),
+  },
+  { $id: 'FeedPage', additionalProperties: false, description: 'Events of the log, oldest first.' },
+);
+
+export const EventStream = Type.String({
+  $id: 'EventStream',
+  description: 'Server-sent events: `id` is the cursor after the event, `event` its type, `data` the event as JSON.',
+});

@@ -1,6 +1,6 @@
 // Whether the service lives, is ready for requests, and how it does.
 import { Type } from 'typebox';
-import { answer, probeRefusals } from '../http/responses.ts';
+import { answer, probeRefusals, reference } from '../http/responses.ts';
 import type { App } from '../http/server.ts';
 import { coalesce } from '../runtime/coalesce.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -19,20 +19,22 @@ export type Readiness = {
 
 export type HealthParts = { readonly readiness: Readiness; readonly metrics: Metrics };
 
-const Health = Type.Object({ status: Type.Literal('ok') }, { additionalProperties: false });
+const Health = Type.Object({ status: Type.Literal('ok') }, { $id: 'Health', additionalProperties: false });
 const Ready = Type.Object(
   {
-    status: Type.Enum(['ready', 'not ready', 'stopping']),
-    database: Type.Enum(['ok', 'unreachable', 'migrations missing']),
-    broker: Type.Enum(['ok', 'away', 'refused', 'in process', 'not used here']),
+    status: Type.Enum(['ready', 'not ready', 'stopping'], { description: 'Whether requests may be sent here.' }),
+    database: Type.Enum(['ok', 'unreachable', 'migrations missing'], { description: 'PostgreSQL.' }),
+    broker: Type.Enum(['ok', 'away', 'refused', 'in process', 'not used here'], { description: 'RabbitMQ.' }),
     broker_reason: Type.Optional(Type.String({ description: 'What has to be set right before RabbitMQ can be used.' })),
   },
-  { additionalProperties: false },
+  { $id: 'Readiness', additionalProperties: false },
 );
+const MetricsText = Type.String({ $id: 'MetricsText', description: 'The text format of Prometheus, version 0.0.4.' });
 const tags = ['health'];
 const config = { access: 'anyone', probe: true } as const;
 
 export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
+  for (const schema of [Health, Ready, MetricsText]) app.addSchema(schema);
   app.get(
     '/health',
     {
@@ -40,8 +42,9 @@ export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
       schema: {
         tags,
         operationId: 'getHealth',
-        summary: 'Is the process alive?',
-        response: { 200: answer('It is.', Health, { status: 'ok' }), ...probeRefusals() },
+        summary: 'Liveness',
+        description: 'Answers as long as the process runs. It looks at neither PostgreSQL nor RabbitMQ.',
+        response: { 200: answer('The process is alive.', reference('Health'), { status: 'ok' }), ...probeRefusals() },
       },
     },
     async (_request, reply) => reply.send({ status: 'ok' }),
@@ -54,13 +57,17 @@ export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
       schema: {
         tags,
         operationId: 'getReady',
-        summary: 'May requests be sent here?',
+        summary: 'Readiness',
         description:
-          'A broker that is away, or refuses the service, is reported, and does not make the service unready: events wait in the outbox.',
+          'Ready while PostgreSQL answers and has every migration, until the service is asked to stop. A broker that is away, or refuses the service, is reported, and does not make the service unready: events wait in the outbox.',
         response: {
           ...probeRefusals(),
-          200: answer('They may.', Ready, { status: 'ready', database: 'ok', broker: 'ok' }),
-          503: answer('They may not.', Ready, { status: 'not ready', database: 'unreachable', broker: 'ok' }),
+          200: answer('Ready for requests.', reference('Readiness'), { status: 'ready', database: 'ok', broker: 'ok' }),
+          503: answer('Not ready: a balancer sends requests elsewhere.', reference('Readiness'), {
+            status: 'not ready',
+            database: 'unreachable',
+            broker: 'ok',
+          }),
         },
       },
     },
@@ -84,11 +91,11 @@ export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
       schema: {
         tags,
         operationId: 'getMetrics',
-        summary: 'How does the service do?',
-        description: 'In the text format of Prometheus. docs/operations.md lists every metric.',
+        summary: 'Metrics',
+        description: 'For Prometheus. docs/operations.md lists every metric.',
         response: {
           ...probeRefusals(),
-          200: { description: 'The metrics.', content: { 'text/plain': { schema: Type.String() } } },
+          200: { description: 'The metrics.', content: { 'text/plain': { schema: reference('MetricsText') } } },
         },
       },
     },

@@ -64,7 +64,7 @@ export async function addDocumentation(app: FastifyInstance, asyncApi: object): 
   // Made when they are first asked for, since the routes are complete only then, and once, since it takes long.
   let yaml: Buffer | undefined;
   serveDocument(app, '/schema/openapi.json', () => JSON.stringify(app.swagger()));
-  serveDocument(app, '/schema/asyncapi.json', () => JSON.stringify(asyncApi));
+  serveDocument(app, '/schema/asyncapi.json', () => JSON.stringify(portable(structuredClone(asyncApi))));
   serve(app, '/schema/openapi.yaml', 'application/yaml', () => {
     yaml ??= Buffer.from(app.swagger({ yaml: true }));
     return yaml;

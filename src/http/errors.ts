@@ -2,30 +2,37 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
 import * as context from '../context.ts';
-import { Problem, type ProblemCode, problems } from '../problem.ts';
+import { Problem, type ProblemCode, problems, type Violation } from '../problem.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { nothingAt, pathOf } from './target.ts';
 import { validationProblem } from './validation.ts';
 
 export const problemType = 'application/problem+json';
 
+const ViolationDetails = Type.Object(
+  {
+    key: Type.String({ description: 'The field or parameter, as a path.' }),
+    message: Type.String({ description: 'The rule that it breaks.' }),
+    source: Type.Enum(['body', 'query', 'path', 'header'], { description: 'The part of the request.' }),
+  },
+  { $id: 'Violation', additionalProperties: false, description: 'A rule that the request breaks.' },
+);
+
 export const ProblemDetails = Type.Object(
   {
     type: Type.String({ format: 'uri', description: 'Names the kind of problem; docs/problems.md explains each.' }),
-    title: Type.String(),
-    status: Type.Integer(),
+    title: Type.String({ description: 'The kind of problem in words; the same each time.' }),
+    status: Type.Integer({ minimum: 400, maximum: 599, description: 'The HTTP status.' }),
     detail: Type.String({ description: 'What went wrong this time.' }),
     instance: Type.String({ description: 'The path of the request.' }),
-    code: Type.String({ description: 'The last part of `type`, to compare with.' }),
+    code: Type.String({
+      description: 'The last part of `type`, to compare with. Later versions may add codes; what an unknown one means, `status` says.',
+    }),
     trace_id: Type.String({ description: 'Finds this request in the logs.' }),
-    status_code: Type.Integer({ description: 'The same as `status`, for clients of the former service.' }),
-    extra: Type.Array(
-      Type.Object(
-        { key: Type.String(), message: Type.String(), source: Type.Enum(['body', 'query', 'path', 'header']) },
-        { additionalProperties: false },
-      ),
-      { description: 'Each rule that was broken, where there are any.' },
-    ),
+    status_code: Type.Integer({ minimum: 400, maximum: 599, description: 'The same as `status`, for clients of the former service.' }),
+    extra: Type.Array(Type.Unsafe<Violation>({ $ref: 'Violation#' }), {
+      description: 'Each rule that was broken, where there are any.',
+    }),
   },
   { $id: 'Problem', additionalProperties: false, description: 'Problem details (RFC 9457).' },
 );
@@ -83,6 +90,7 @@ export function refuse(reply: FastifyReply, problem: Problem): FastifyReply {
 }
 
 export function addErrors(app: FastifyInstance, log: Logger): void {
+  app.addSchema(ViolationDetails);
   app.addSchema(ProblemDetails);
   app.setErrorHandler((error, request, reply) => {
     const problem = asProblem(error, request);

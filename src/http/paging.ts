@@ -17,15 +17,19 @@ export const PageQuery = Type.Object(
 );
 export type PageQuery = Static<typeof PageQuery>;
 
+// Not required, so that pages of another kind fit the same schema.
+const numbered = (minimum: number, description: string) =>
+  Type.Optional(Type.Integer({ minimum, description: `${description} Always there for pages by number without a filter.` }));
+
 /** @param id names the schema; `name` is the field that holds the entries */
 export function Page<Name extends string, Item extends TSchema>(id: string, name: Name, item: Item) {
   return Type.Object(
     {
       [name]: Type.Array(item),
-      total: Type.Integer({ minimum: 0, description: 'Number of all entries, over all pages.' }),
-      page: Type.Integer(),
-      per_page: Type.Integer(),
-    } as Record<Name, ReturnType<typeof Type.Array<Item>>> & Record<'total' | 'page' | 'per_page', ReturnType<typeof Type.Integer>>,
+      total: numbered(0, 'Number of all entries, over all pages.'),
+      page: numbered(1, 'Number of this page.'),
+      per_page: numbered(1, 'Most entries of a page.'),
+    } as Record<Name, ReturnType<typeof Type.Array<Item>>> & Record<'total' | 'page' | 'per_page', ReturnType<typeof numbered>>,
     { $id: id, additionalProperties: false },
   );
 }

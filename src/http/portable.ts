@@ -1,26 +1,31 @@
 // The OpenAPI document as clients in other languages are generated from it: patterns that ECMAScript, RE2, Java and Python read alike,
-// ids as integers, lists as lists, and answers that may get further members. What the service checks does not change by it.
+// ids as integers, lists as lists, and answers that may get further members and values. What the service checks does not change by it.
 type Schema = Record<string, unknown>;
 
 /** Look-around, back-references, properties of Unicode, and code points by number (RE2 syntax; ECMA-262, with and without the flag u). */
 const unportable = /\(\?[=!<]|\\[pPu1-9]/;
 
-/** @param document is changed */
+const int32Max = 2 ** 31 - 1;
+
+/** @param document OpenAPI or AsyncAPI; it is changed */
 export function portable<Document extends { paths?: object }>(document: Document): Document {
-  const requests = new Set<string>();
-  const note = (ref: string) => requests.add(ref.slice(ref.lastIndexOf('/') + 1));
-  visit(document.paths ?? {}, (node, path) => {
-    if (typeof node['$ref'] === 'string' && path.includes('requestBody')) note(node['$ref']);
+  visit(document, (node) => {
+    const { 'x-documented': documented } = node;
+    if (documented === undefined) return;
+    for (const name of ['pattern', 'x-documented']) delete node[name];
+    Object.assign(node, documented);
+  });
+  // What callers send, and with it the schemas by name.
+  const requests = new Set(['requestBody', 'parameters']);
+  const isRequest = (path: readonly string[]) => path.some((part) => requests.has(part));
+  visit(document.paths ?? {}, ({ $ref }, path) => {
+    if (typeof $ref === 'string' && isRequest(path)) requests.add($ref.slice($ref.lastIndexOf('/') + 1));
   });
   visit(document, (node, path) => {
     describePattern(node);
-    const { 'x-documented': documented } = node;
-    if (documented !== undefined) {
-      for (const name of ['pattern', 'x-documented']) delete node[name];
-      Object.assign(node, documented);
-    }
-    const isRequest = path.some((part) => part === 'requestBody' || part === 'parameters' || requests.has(part));
-    if (!isRequest && node['additionalProperties'] === false) delete node['additionalProperties'];
+    if (Array.isArray(node['enum']) && node['enum'].every((value) => typeof value === 'string')) node['type'] ??= 'string';
+    if (node['type'] === 'integer' && !(Math.abs(Number(node['maximum'] ?? Infinity)) <= int32Max)) node['format'] ??= 'int64';
+    if (!isRequest(path)) open(node);
   });
   visit(document.paths ?? {}, (node) => {
     const { schema } = node as { schema?: Schema };
@@ -30,6 +35,17 @@ export function portable<Document extends { paths?: object }>(document: Document
     if (schema?.['type'] === 'array' && typeof node['example'] === 'string') node['example'] = node['example'].split(',');
   });
   return document;
+}
+
+/** What a reader gets may have more members and other values in a later version, and a client that was made today must not fail then. */
+function open(node: Schema): void {
+  if (node['additionalProperties'] === false) delete node['additionalProperties'];
+  delete node['uniqueItems'];
+  const { enum: values, description } = node;
+  if (!Array.isArray(values) || values.length < 2) return;
+  delete node['enum'];
+  const known = `${description === undefined ? '' : `${description} `}One of ${values.map((value) => `\`${value}\``).join(', ')}; later versions may add others.`;
+  node['description'] = known;
 }
 
 /** A pattern that others cannot read is told in words. */

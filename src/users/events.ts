@@ -31,22 +31,22 @@ const envelope = {
   trace_id: '0b9a3ad4-7f0e-4a1c-9d2f-6f3c1c2b7a10',
 };
 
-function define(type: string, data: TSchema, summary: string, example: object): EventDefinition {
-  return { type, schema: Envelope(type, data), summary, example: { ...envelope, event_type: type, data: example } };
+function define(type: string, name: string, data: TSchema, summary: string, example: object): EventDefinition {
+  return { type, name, schema: Envelope(type, data), summary, example: { ...envelope, event_type: type, data: example } };
 }
 
 export const definitions: readonly EventDefinition[] = [
-  define(types.created, Changes, 'A user was created.', {
+  define(types.created, 'UserCreated', Changes, 'A user was created.', {
     user_id: 1,
     version: 1,
     changed: ['name', 'surname', 'password'],
     user: exampleUser,
   }),
-  define(types.updated, Changes, 'A user got a new name, surname or password.', {
+  define(types.updated, 'UserUpdated', Changes, 'A user got a new name, surname or password.', {
     user_id: 1,
     version: 2,
     changed: ['surname'],
     user: { ...exampleUser, surname: 'Roe', updated_at: '2025-01-02T10:00:00.000000Z' },
   }),
-  define(types.deleted, Deletion, 'A user was deleted.', { user_id: 1, version: 3 }),
+  define(types.deleted, 'UserDeleted', Deletion, 'A user was deleted.', { user_id: 1, version: 3 }),
 ];

@@ -22,7 +22,10 @@ export type UserRoutesParts = CommandParts & {
 };
 
 const Users = Page('UserPage', 'users', reference<User>('User'));
-const Deleted = Type.Object({ message: Type.String() }, { additionalProperties: false });
+const Deletion = Type.Object(
+  { message: Type.String({ description: 'Says which user was deleted.' }) },
+  { $id: 'Deletion', additionalProperties: false },
+);
 const tags = ['users'];
 const consumes = [...mediaTypes];
 const aUser = reference<User>('User');
@@ -31,7 +34,7 @@ const config = { access: 'anyone' } as const;
 export function addUsers(app: App, parts: UserRoutesParts): void {
   const { db, reads, passwordLengthMin, onChange } = parts;
   const readUser = createUserReader(reads);
-  for (const schema of [User, Users, NewUser(passwordLengthMin), UserChange(passwordLengthMin)]) app.addSchema(schema);
+  for (const schema of [User, Users, Deletion, NewUser(passwordLengthMin), UserChange(passwordLengthMin)]) app.addSchema(schema);
 
   app.post(
     '/users/',
@@ -41,6 +44,7 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         tags,
         operationId: 'createUser',
         summary: 'Create a user',
+        description: 'The password is hashed with argon2id and never shown again. The event `user.created` is committed with the user.',
         consumes,
         body: reference<NewUser>('NewUser'),
         response: {
@@ -65,7 +69,8 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
       schema: {
         tags,
         operationId: 'listUsers',
-        summary: 'List the users, in order of their ids',
+        summary: 'List users',
+        description: 'A page by its number, in order of the ids. A page after the last one is empty.',
         querystring: PageQuery,
         response: {
           200: answer('A page of users.', reference('UserPage'), { users: [exampleUser], total: 1, page: 1, per_page: 10 }),
@@ -85,6 +90,7 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         tags,
         operationId: 'getUser',
         summary: 'Read a user',
+        description: 'The user as it stands now, without its password. An id that nobody has is 404.',
         params: UserId,
         response: { 200: answer('The user.', aUser, exampleUser), ...refusals('user_not_found', 'not_found', 'database_unavailable') },
       },
@@ -99,9 +105,9 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
       schema: {
         tags,
         operationId: 'updateUser',
-        summary: 'Change a user',
+        summary: 'Update a user',
         description:
-          'Fields that are left out or null keep their value. A change that changes nothing writes nothing and announces nothing.',
+          'Fields that are left out or null keep their value. The event `user.updated` is committed with the change; a change that changes nothing writes nothing and publishes nothing.',
         params: UserId,
         consumes,
         body: reference<UserChange>('UserChange'),
@@ -136,9 +142,10 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         tags,
         operationId: 'deleteUser',
         summary: 'Delete a user',
+        description: 'The user is gone for good; the event `user.deleted` is committed with the deletion.',
         params: UserId,
         response: {
-          200: answer('The user was deleted.', Deleted, { message: 'User with id 1 has been deleted' }),
+          200: answer('The user was deleted.', reference('Deletion'), { message: 'User with id 1 has been deleted' }),
           ...refusals('cross_site_request', 'user_not_found', 'not_found', 'user_referenced', 'user_rejected', 'database_unavailable'),
         },
       },

@@ -4,7 +4,7 @@ import type { Db } from '../db/client.ts';
 import { patiently } from '../db/patience.ts';
 import { formatCursor } from '../events/cursor.ts';
 import { readEnd } from '../events/reading.ts';
-import { refusals } from '../http/responses.ts';
+import { reference, refusals } from '../http/responses.ts';
 import type { App } from '../http/server.ts';
 import type { Stream, Streams } from '../http/streams.ts';
 import { createRecent } from '../runtime/recent.ts';
@@ -27,10 +27,16 @@ const kept = { ms: 2000, max: 64 };
 const mediaType = 'application/x-ndjson';
 const example = `${JSON.stringify({ cursor: 'MUAyMDI1LTAxLTAxVDEwOjAwOjAwLjAwMDAwMFpANWYzYzlhMWI3ZTI0' })}\n${JSON.stringify({ ...exampleUser, version: 1 })}\n`;
 
+const UsersSnapshot = Type.String({
+  $id: 'UsersSnapshot',
+  description: 'Newline-delimited JSON: a line with the `cursor`, then a line for each user, as `User` with its `version`.',
+});
+
 /** `last` is undefined where there is no more. */
 type Batch = { readonly bytes: Buffer; readonly last: string | undefined };
 
 export function addSnapshot(app: App, { db, streams, turns }: SnapshotParts): void {
+  app.addSchema(UsersSnapshot);
   // A batch serves every snapshot whose cursor is older than its reading.
   const recent = createRecent<Promise<Batch>>(kept);
   app.get(
@@ -45,7 +51,7 @@ export function addSnapshot(app: App, { db, streams, turns }: SnapshotParts): vo
           'Newline-delimited JSON: first `{"cursor":"..."}`, then a line for each user, with its `version`. Read it to its end, then read `/events/` after the cursor and apply each event whose version is newer than that of your copy. An answer that is cut short is no snapshot.',
         response: {
           ...refusals('database_unavailable', 'overloaded'),
-          200: { description: 'The cursor and the users.', content: { [mediaType]: { schema: Type.String(), example } } },
+          200: { description: 'The cursor and the users.', content: { [mediaType]: { schema: reference('UsersSnapshot'), example } } },
         },
       },
     },

@@ -15,12 +15,14 @@ type Content = Record<string, { example?: unknown; examples?: Record<string, { v
 type Operation = {
   operationId: string;
   summary: string;
+  description: string;
   tags: string[];
-  parameters?: { name: string; explode?: boolean; schema: { type: string; format?: string; items?: { enum: string[] } } }[];
+  parameters?: { name: string; explode?: boolean; schema: { type: string; format?: string; items?: { $ref: string } } }[];
   requestBody?: { content: Content };
   responses: Record<string, { description: string; headers?: Record<string, object>; content: Content }>;
 };
-type Schemas = Record<string, { properties: Record<string, { examples: unknown[]; format?: string }>; additionalProperties?: boolean }>;
+type Member = { type?: string; $ref?: string; format?: string; enum?: string[]; examples: unknown[]; description?: string };
+type Schemas = Record<string, Member & { properties: Record<string, Member>; required?: string[]; additionalProperties?: boolean }>;
 type OpenApi = { openapi: string; paths: Record<string, Record<string, Operation>>; components: { schemas: Schemas } };
 
 suite('documentation', () => {
@@ -54,7 +56,7 @@ suite('documentation', () => {
     assert.deepEqual(parse(text), openApi);
   });
 
-  test('/schema/asyncapi.json is AsyncAPI 3.0, and is the committed asyncapi.json', async () => {
+  test('/schema/asyncapi.json is AsyncAPI 3.1, and is the committed asyncapi.json', async () => {
     const { json } = await service.call('GET', '/schema/asyncapi.json');
     // The schema brings the meta-schema of JSON Schema with it.
     const ajv = new Ajv({ strict: false, meta: false, validateSchema: false });
@@ -69,12 +71,15 @@ suite('documentation', () => {
     const { json } = await service.call('GET', '/schema/asyncapi.json');
     const ajv = new Ajv2020({ strict: false });
     addFormats.default(ajv);
-    const messages: { name: string; payload: object; examples: { payload: object }[] }[] = Object.values(json.components.messages);
+    const messages: { name: string; payload: { $ref: string }; examples: { payload: object }[] }[] = Object.values(
+      json.components.messages,
+    );
     assert.deepEqual(messages.map(({ name }) => name).sort(), ['user.created', 'user.deleted', 'user.updated']);
+    ajv.addSchema(json, 'asyncapi');
     for (const { name, payload, examples } of messages) {
-      const isValid = ajv.compile(payload);
+      const isValid = ajv.getSchema(`asyncapi${payload.$ref}`);
       assert.ok(examples.length > 0);
-      for (const example of examples) assert.ok(isValid(example.payload), `${name}: ${JSON.stringify(isValid.errors)}`);
+      for (const example of examples) assert.ok(isValid?.(example.payload), `${name}: ${JSON.stringify(isValid?.errors)}`);
     }
   });
 
@@ -96,20 +101,49 @@ suite('documentation', () => {
     assert.deepEqual([id?.schema.type, id?.schema.format], ['integer', 'int64']);
     const types = openApi.paths['/events/']?.['get']?.parameters?.find(({ name }) => name === 'types');
     assert.deepEqual(
-      [types?.schema.type, types?.schema.items?.enum, types?.explode],
-      ['array', ['user.created', 'user.updated', 'user.deleted'], false],
+      [types?.schema.type, types?.schema.items, types?.explode],
+      ['array', { $ref: '#/components/schemas/EventType' }, false],
     );
+    assert.deepEqual(openApi.components.schemas['EventType']?.enum, ['user.created', 'user.updated', 'user.deleted']);
     assert.equal(openApi.components.schemas['User']?.properties['created_at']?.format, 'date-time');
     const closed = Object.entries(openApi.components.schemas).filter(([, { additionalProperties }]) => additionalProperties === false);
     assert.deepEqual(closed.map(([name]) => name).sort(), ['NewUser', 'UserChange']);
     for (const { name, responses } of operations()) assert.doesNotMatch(JSON.stringify(responses), /"additionalProperties":false/, name);
   });
 
-  test('every operation has a name of its own, a summary, a tag, and describes each answer', () => {
+  test('each body has a name, and no answer is closed to members, values and types of events that come later', async () => {
+    const asyncApi = (await service.call('GET', '/schema/asyncapi.json')).json;
+    for (const { name, requestBody, responses } of operations())
+      for (const { content } of [...(requestBody === undefined ? [] : [requestBody]), ...Object.values(responses)])
+        for (const [type, { schema }] of Object.entries(content as Record<string, { schema: object }>))
+          assert.deepEqual(Object.keys(schema), ['$ref'], `${name} ${type}`);
+    const { Event, UserPage, Problem } = openApi.components.schemas;
+    assert.deepEqual([Event?.properties['event_type']?.type, Event?.properties['event_type']?.enum], ['string', undefined]);
+    assert.deepEqual([Event?.properties['data']?.type, Event?.properties['data']?.['properties' as 'type']], ['object', undefined]);
+    assert.deepEqual(UserPage?.required, ['users']);
+    for (const field of ['total', 'page', 'per_page']) assert.match(UserPage?.properties[field]?.description ?? '', /Always there for/);
+    assert.match(Problem?.properties['code']?.description ?? '', /Later versions may add/);
+
+    // A schema for each type, under a name of its own.
+    for (const message of Object.values(asyncApi.components.messages) as { payload: { $ref: string } }[])
+      assert.match(message.payload.$ref, /^#\/components\/schemas\/User(Created|Updated|Deleted)$/);
+    const written = [...Object.entries(openApi.components.schemas), ...Object.entries(asyncApi.components.schemas as Schemas)];
+    for (const [name, schema] of written) {
+      if (['NewUser', 'UserChange', 'EventType'].includes(name)) continue;
+      // One value is no choice.
+      for (const [, values = ''] of JSON.stringify(schema).matchAll(/"enum":\[([^\]]*)\]/g)) assert.ok(!values.includes(','), name);
+      assert.doesNotMatch(JSON.stringify(schema), /"(?:uniqueItems|additionalProperties":false)/, name);
+    }
+    for (const schema of openApi.paths['/events/']?.['get']?.parameters ?? []) assert.doesNotMatch(JSON.stringify(schema), /"enum"/);
+  });
+
+  test('every operation has a name of its own, a summary, a description, a tag, and describes each answer', () => {
     assert.ok(operations().length >= 8);
     assert.equal(new Set(operations().map(({ operationId }) => operationId)).size, operations().length);
-    for (const { name, summary, tags, responses } of operations()) {
+    for (const { name, summary, description, tags, responses } of operations()) {
       assert.ok(summary.length > 0 && tags.length === 1, name);
+      // Neither holds the other: they say different things.
+      assert.ok(description.length > summary.length && !description.includes(summary), name);
       for (const [status, { description, headers, content }] of Object.entries(responses)) {
         assert.ok(description.length > 0, `${name} ${status}`);
         assert.ok(headers?.['x-trace-id'] !== undefined || !status.startsWith('4'), `${name} ${status}`);

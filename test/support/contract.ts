@@ -11,6 +11,7 @@ import { NewUser, UserChange } from '../../src/users/schemas.ts';
 
 type Schema = {
   readonly type?: string | readonly string[];
+  readonly anyOf?: readonly Schema[];
   readonly items?: { readonly enum?: readonly unknown[] };
   readonly minItems?: number;
   readonly maxItems?: number;
@@ -72,8 +73,11 @@ export const operations: readonly Operation[] = Object.entries(document.paths).f
   })),
 );
 
-// Rules of text that the document tells in words, for not every language can read their patterns, as the service has them.
+// What the document leaves open for other languages and later versions, as the service has it today: the rules of text that it tells
+// in words, and the events by type.
 function completed(root: { components: { schemas: Record<string, Schema> } }): object {
+  const { components } = JSON.parse(readFileSync(new URL('../../asyncapi.json', import.meta.url), 'utf8'));
+  root.components.schemas['Event'] = { anyOf: ['UserCreated', 'UserUpdated', 'UserDeleted'].map((name) => components.schemas[name]) };
   for (const [name, { properties }] of Object.entries({ NewUser: NewUser(8), UserChange: UserChange(8) })) {
     const documented = root.components.schemas[name]?.properties ?? {};
     for (const [field, rules] of Object.entries(properties)) Object.assign(documented[field] ?? {}, { pattern: (rules as Schema).pattern });
