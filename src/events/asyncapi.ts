@@ -15,7 +15,8 @@ export function asyncApiDocument(definitions: readonly EventDefinition[], versio
       version,
       description:
         'Exactly the committed changes of users, in order for each user, at least once. Tell repeated deliveries by `event_id`, and order by `version`.',
-      license: { name: 'MIT' },
+      license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
+      tags: [{ name: 'users', description: 'Changes of users.' }],
     },
     defaultContentType: 'application/json',
     channels: {
@@ -39,6 +40,7 @@ export function asyncApiDocument(definitions: readonly EventDefinition[], versio
         {
           action: 'send',
           summary,
+          description: `Published with the routing key \`${type}\` after the change is committed.`,
           channel: { $ref: `#/channels/${exchange}` },
           messages: [{ $ref: `#/channels/${exchange}/messages/${name}` }],
           bindings: { amqp: { cc: [type], deliveryMode: 2, mandatory: true, bindingVersion: '0.3.0' } },

@@ -29,6 +29,8 @@ const example = `${JSON.stringify({ cursor: 'MUAyMDI1LTAxLTAxVDEwOjAwOjAwLjAwMDA
 
 const UsersSnapshot = Type.String({
   $id: 'UsersSnapshot',
+  // Bytes, for clients that would read a text as a JSON value.
+  format: 'binary',
   description: 'Newline-delimited JSON: a line with the `cursor`, then a line for each user, as `User` with its `version`.',
 });
 

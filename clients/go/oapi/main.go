@@ -1,0 +1,76 @@
+// Calls every operation through a client that oapi-codegen made, and prints the name of each that went well.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"example.com/rollcall/oapi/client"
+)
+
+func must[Answer any](answer Answer, err error) Answer {
+	if err != nil {
+		panic(err)
+	}
+	return answer
+}
+
+func told[Body any](operation string, body *Body, raw []byte) Body {
+	if body == nil {
+		panic(operation + ": " + string(raw))
+	}
+	fmt.Println(operation)
+	return *body
+}
+
+func main() {
+	ctx := context.Background()
+	api := must(client.NewClientWithResponses(os.Args[1]))
+
+	created := must(api.CreateUserWithResponse(ctx, client.NewUser{Name: "Ada", Surname: "Lovelace", Password: "correct horse battery"}))
+	user := told("createUser", created.JSON201, created.Body)
+	read := must(api.GetUserWithResponse(ctx, user.Id))
+	told("getUser", read.JSON200, read.Body)
+	surname := "King"
+	updated := must(api.UpdateUserWithResponse(ctx, user.Id, client.UserChange{Surname: &surname}))
+	if told("updateUser", updated.JSON200, updated.Body).Surname != surname {
+		panic("the surname is the old one")
+	}
+	perPage := 100
+	page := must(api.ListUsersWithResponse(ctx, &client.ListUsersParams{PerPage: &perPage}))
+	if listed := told("listUsers", page.JSON200, page.Body); *listed.Total < 1 || len(listed.Users) < 1 {
+		panic("the page is empty")
+	}
+	snapshot := must(api.GetUsersSnapshotWithResponse(ctx))
+	told("getUsersSnapshot", &snapshot.Body, nil)
+	deleted := must(api.DeleteUserWithResponse(ctx, user.Id))
+	told("deleteUser", deleted.JSON200, deleted.Body)
+
+	types := []client.EventType{client.UserCreated, client.UserDeleted}
+	limit, wait := 1, 10
+	var after *string
+	for seen := 0; seen < len(types); {
+		params := client.ListEventsParams{After: after, Limit: &limit, UserId: &user.Id, Types: &types, Wait: &wait}
+		events := must(api.ListEventsWithResponse(ctx, &params))
+		some := told("listEvents", events.JSON200, events.Body)
+		for _, event := range some.Events {
+			if event.EventType != string(types[seen]) || event.Data["user_id"] != float64(user.Id) {
+				panic(fmt.Sprint("another event was expected than ", event))
+			}
+			seen++
+		}
+		after = &some.Next
+	}
+	health := must(api.GetHealthWithResponse(ctx))
+	told("getHealth", health.JSON200, health.Body)
+	ready := must(api.GetReadyWithResponse(ctx))
+	told("getReady", ready.JSON200, ready.Body)
+	metrics := must(api.GetMetricsWithResponse(ctx))
+	told("getMetrics", &metrics.Body, nil)
+
+	missing := must(api.GetUserWithResponse(ctx, user.Id))
+	if missing.ApplicationproblemJSON404 == nil || missing.ApplicationproblemJSON404.Code != "user_not_found" {
+		panic("a deleted user is no problem: " + string(missing.Body))
+	}
+}

@@ -1,0 +1,57 @@
+import client.ApiClient;
+import client.ApiException;
+import client.api.EventsApi;
+import client.api.HealthApi;
+import client.api.UsersApi;
+import client.model.Event;
+import client.model.EventType;
+import client.model.FeedPage;
+import client.model.NewUser;
+import client.model.User;
+import client.model.UserChange;
+import java.util.List;
+
+/** Calls every operation through the generated client, and prints the name of each that went well. */
+public class Calls {
+  public static void main(String[] arguments) throws ApiException {
+    ApiClient api = new ApiClient();
+    api.updateBaseUri(arguments[0]);
+    UsersApi users = new UsersApi(api);
+    EventsApi events = new EventsApi(api);
+    HealthApi health = new HealthApi(api);
+
+    User created = users.createUser(new NewUser().name("Ada").surname("Lovelace").password("correct horse battery"));
+    Long id = created.getId();
+    done("createUser", created.getCreatedAt() != null);
+    done("getUser", users.getUser(id).getName().equals("Ada"));
+    done("updateUser", users.updateUser(id, new UserChange().surname("King")).getSurname().equals("King"));
+    done("listUsers", !users.listUsers(1L, 100).getUsers().isEmpty());
+    done("getUsersSnapshot", events.getUsersSnapshot().length() > 0);
+    done("deleteUser", !users.deleteUser(id).getMessage().isEmpty());
+
+    List<EventType> types = List.of(EventType.USER_CREATED, EventType.USER_DELETED);
+    String after = null;
+    for (int seen = 0; seen < types.size(); ) {
+      FeedPage page = events.listEvents(after, 1, id, types, 10);
+      for (Event event : page.getEvents()) {
+        done("listEvents", event.getEventType().equals(types.get(seen).getValue()));
+        seen += 1;
+      }
+      after = page.getNext();
+    }
+    done("getHealth", health.getHealth().getStatus() != null);
+    done("getReady", health.getReady().getStatus().equals("ready"));
+    done("getMetrics", health.getMetrics().contains("rollcall_"));
+    try {
+      users.getUser(id);
+      throw new IllegalStateException("a deleted user is still there");
+    } catch (ApiException error) {
+      if (error.getCode() != 404) throw error;
+    }
+  }
+
+  private static void done(String operation, boolean isRight) {
+    if (!isRight) throw new IllegalStateException(operation + " gave something else");
+    System.out.println(operation);
+  }
+}

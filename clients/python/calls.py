@@ -1,0 +1,47 @@
+"""Calls every operation with bodies and answers of the generated models, and prints the name of each that went well."""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+
+import models
+
+base = sys.argv[1]
+
+
+def call(operation, method, path, model=None, body=None):
+    data = None if body is None else body.model_dump_json(exclude_none=True).encode()
+    request = urllib.request.Request(base + path, data, {"content-type": "application/json"}, method=method)
+    with urllib.request.urlopen(request) as response:
+        text = response.read().decode()
+    answer = text if model is None else model.model_validate_json(text)
+    print(operation)
+    return answer
+
+
+user = call("createUser", "POST", "/users/", models.User, models.NewUser(name="Ada", surname="Lovelace", password="correct horse battery"))
+path = f"/users/{user.id}"
+call("getUser", "GET", path, models.User)
+assert call("updateUser", "PUT", path, models.User, models.UserChange(surname="King")).surname == "King"
+assert call("listUsers", "GET", "/users/?per_page=100", models.UserPage).users
+assert "cursor" in json.loads(call("getUsersSnapshot", "GET", "/users/snapshot").splitlines()[0])
+call("deleteUser", "DELETE", path, models.Deletion)
+
+types = [models.EventType.user_created, models.EventType.user_deleted]
+seen, after = [], ""
+while len(seen) < len(types):
+    query = f"limit=1&wait=10&user_id={user.id}&types={','.join(types)}{after}"
+    page = call("listEvents", "GET", f"/events/?{query}", models.FeedPage)
+    seen += [event.event_type for event in page.events]
+    after = f"&after={page.next}"
+assert seen == types, seen
+
+call("getHealth", "GET", "/health", models.Health)
+call("getReady", "GET", "/ready", models.Readiness)
+assert "rollcall_" in call("getMetrics", "GET", "/metrics")
+try:
+    call("getUser", "GET", path)
+    raise SystemExit("a deleted user is still there")
+except urllib.error.HTTPError as error:
+    assert models.Problem.model_validate_json(error.read()).code == "user_not_found"
