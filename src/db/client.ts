@@ -1,11 +1,11 @@
 // Connections to PostgreSQL and the two ways to use them: Db runs statements, Tx runs them inside one transaction.
-// Whatever goes wrong with the server reaches the caller as the problem database_unavailable, within the two time limits.
+// A server that is away reaches the caller as a DatabaseUnavailableError, within the two time limits.
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { Problem } from '../problem.ts';
 import { createRoute } from './route.ts';
-import { codeOf, isUnavailable, meaningOf, sqlstate } from './sqlstate.ts';
+import { codeOf, meaningOf, sqlstate } from './sqlstate.ts';
 import { createStatements, mayBeOfPreparation, type Send } from './statements.ts';
+import { DatabaseUnavailableError, isUnavailable } from './unavailable.ts';
 
 export type Db = {
   /** One statement, `$1` for the first value; int8 comes back as a string. A text that comes again is planned once a connection. */
@@ -104,18 +104,14 @@ async function runAlone<Row>(query: () => Promise<Row[]>): Promise<Row[]> {
     try {
       return await query();
     } catch (error) {
-      if (attempt === attemptsMax || meaningOf(error) !== 'again') throw asProblem(error);
+      if (attempt === attemptsMax || meaningOf(error) !== 'again') throw named(error);
       await sleep(Math.random() * 5 * attempt);
     }
   }
 }
 
-function asProblem(error: unknown): unknown {
-  if (error instanceof Problem || !isUnavailable(error)) return error;
-  return new Problem('database_unavailable', 'The database cannot be reached right now. Try again later.', {
-    headers: { 'retry-after': '1' },
-    cause: error,
-  });
+function named(error: unknown): unknown {
+  return isUnavailable(error) ? new DatabaseUnavailableError(error) : error;
 }
 
 export type Pool = Db &
@@ -149,7 +145,7 @@ export function startPool(settings: ConnectionSettings, size: number): Pool {
 
   async function transact<Result>(work: (tx: Tx) => Promise<Result>, send: Send): Promise<Result> {
     const client = await attempt(() => pool.connect()).catch((error: unknown) => {
-      throw asProblem(error);
+      throw named(error);
     });
     // A connection lost between two statements is told by the next statement.
     const ignore = () => {};
@@ -160,7 +156,7 @@ export function startPool(settings: ConnectionSettings, size: number): Pool {
         send(client, text, values).catch((error: unknown) => {
           // Also a standby, that an address led to which may lead to the primary by now.
           broken ||= mayBeOfPreparation(error) || codeOf(error) === sqlstate.readOnlyTransaction;
-          throw asProblem(error);
+          throw named(error);
         }),
     } as Tx;
     try {

@@ -1,7 +1,7 @@
 // For work that has time: a database that is away is waited for.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Problem } from '../problem.ts';
 import { backoffMs } from '../runtime/backoff.ts';
+import { DatabaseUnavailableError } from './unavailable.ts';
 
 /** Tries until the database answers. @returns undefined when `signal` aborts before */
 export async function patiently<Result>(signal: AbortSignal, work: () => Promise<Result>): Promise<Result | undefined> {
@@ -9,7 +9,7 @@ export async function patiently<Result>(signal: AbortSignal, work: () => Promise
     try {
       return await work();
     } catch (error) {
-      if (!(error instanceof Problem) || error.code !== 'database_unavailable') throw error;
+      if (!(error instanceof DatabaseUnavailableError)) throw error;
       await sleep(backoffMs(failures, { firstMs: 100, maxMs: 2000 }), undefined, { signal }).catch(() => {});
     }
   }

@@ -3,6 +3,7 @@
 import pg from 'pg';
 import { type DatabaseAddress, readDatabaseUrl } from '../config/database-url.ts';
 import { codeOf, isFromServer } from './sqlstate.ts';
+import { noteOfConnecting } from './unavailable.ts';
 
 type Way = { readonly host: string | undefined; readonly port: number | undefined; readonly ssl: pg.ClientConfig['ssl'] };
 
@@ -93,6 +94,7 @@ export function createRoute(url: string): Route {
         await this.#check();
         return this;
       } catch (error) {
+        noteOfConnecting(error as Error);
         failed(this.#taken, error as Error);
         // The driver leaves the connection open where the failure is its own.
         void this.end().catch(() => {});

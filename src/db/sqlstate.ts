@@ -17,10 +17,12 @@ export const sqlstate = {
 
 /**
  * - `again`: nothing was done, and the same statement may well succeed at once.
- * - `later`: the database is away, full, locked, or not as the service needs it, which its operator can mend.
+ * - `later`: the database is away, full or locked.
+ * - `unfit`: a table, a column or a right is missing. A request may be sent again once the operator has mended it; for who handles an
+ *   event it is a defect like any other.
  * - `refused`: the data break a rule that belongs to the table: a constraint, a type, a trigger, a rule.
  */
-export type Meaning = 'again' | 'later' | 'refused';
+export type Meaning = 'again' | 'later' | 'unfit' | 'refused';
 
 // By the whole code, or else by its class, the first two characters.
 const meanings: Readonly<Record<string, Meaning>> = {
@@ -44,9 +46,9 @@ const meanings: Readonly<Record<string, Meaning>> = {
   '40001': 'again', // serialization failure
   '40P01': 'again', // deadlock detected
   // Before the migrations have run, or where rights or columns were taken away since.
-  '42501': 'later', // insufficient privilege
-  '42703': 'later', // undefined column
-  '42P01': 'later', // undefined table
+  '42501': 'unfit', // insufficient privilege
+  '42703': 'unfit', // undefined column
+  '42P01': 'unfit', // undefined table
   '44': 'refused', // with check option violation
   '53': 'later', // insufficient resources
   '54': 'refused', // program limit exceeded: a value too long for an index
@@ -94,12 +96,4 @@ export function brokenRuleOf(error: unknown): { readonly table?: string; readonl
 export function isMissingRoleOrDatabase(error: unknown): boolean {
   const code = codeOf(error);
   return code === sqlstate.invalidAuthorization || code === sqlstate.invalidPassword || code === sqlstate.invalidCatalogName;
-}
-
-/** Whether the same request may succeed later. */
-export function isUnavailable(error: unknown): boolean {
-  // The driver's or the system's own: refused, reset, timed out, closed.
-  if (!isFromServer(error)) return error instanceof Error;
-  const meaning = meaningOf(error);
-  return meaning === 'later' || meaning === 'again';
 }

@@ -2,6 +2,7 @@
 // a time. An acknowledgement follows the commit.
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as context from '../context.ts';
+import { DatabaseUnavailableError } from '../db/unavailable.ts';
 import { backoffMs } from '../runtime/backoff.ts';
 import type { Subscriber, Verdict } from './broker.ts';
 import * as deadLetters from './dead-letters.ts';
@@ -10,7 +11,7 @@ import type { Event } from './envelope.ts';
 import * as inbox from './inbox.ts';
 import { createReconciliation } from './reconciliation.ts';
 import * as retries from './retries.ts';
-import { createSettlement, type Given, isAway, type SettlementParts, within } from './settlement.ts';
+import { createSettlement, type Given, type SettlementParts, within } from './settlement.ts';
 import { attemptsHeader, reasonHeader } from './topology.ts';
 
 export type ConsumerParts = SettlementParts & {
@@ -58,8 +59,9 @@ export function createConsumer(parts: ConsumerParts): Consumer {
       } catch (error) {
         // A database that is away is no fault of the event, and no other event could be handled either: the order is kept by waiting
         // here, and nothing is counted.
-        if (!isAway(error)) log.error({ error }, 'The consumer failed and tries again');
-        const maxMs = isAway(error) ? 2000 : 30_000;
+        const isAway = error instanceof DatabaseUnavailableError;
+        if (!isAway) log.error({ error }, 'The consumer failed and tries again');
+        const maxMs = isAway ? 2000 : 30_000;
         await sleep(backoffMs(failures, { firstMs: 50, maxMs }), undefined, { signal: stopping }).catch(() => {});
         if (stopping.aborted) return false;
       }

@@ -2,7 +2,7 @@
 // nothing, and so that the effects of a subject come in the order of its versions.
 import DataLoader from 'dataloader';
 import type { Db, Tx } from '../db/client.ts';
-import { Problem } from '../problem.ts';
+import { DatabaseUnavailableError } from '../db/unavailable.ts';
 import type { Event } from './envelope.ts';
 import { type LoggedEvent, readSubject } from './log.ts';
 
@@ -59,7 +59,7 @@ export function createClaims(db: Db): (given: Subjected) => Promise<boolean> {
       // Should an id come twice, it is taken once.
       return all.map((one) => taken.delete(idOf(one)));
     } catch (error) {
-      if ((error instanceof Problem && error.code === 'database_unavailable') || all.length === 1) throw error;
+      if (error instanceof DatabaseUnavailableError || all.length === 1) throw error;
       // One that PostgreSQL does not take is the trouble of that one.
       const each = await Promise.allSettled(all.map((one) => claimEach(db, [one])));
       return each.map((settled) => (settled.status === 'fulfilled' ? settled.value.size === 1 : (settled.reason as Error)));

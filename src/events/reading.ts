@@ -1,6 +1,7 @@
 // Reading the log by a cursor. A reading and the bounds of the log are of one snapshot: a reader whose events have expired, or
 // whose log was replaced by a backup, is refused; it never goes on past what it has missed.
 import type { Db } from '../db/client.ts';
+import { DatabaseUnavailableError } from '../db/unavailable.ts';
 import { Problem } from '../problem.ts';
 import { createSlots } from '../runtime/slots.ts';
 import { type Cursor, isBefore } from './cursor.ts';
@@ -92,7 +93,6 @@ export type Reader = {
   read(after: Cursor | undefined, limit: number, filter?: Filter): Promise<Reading>;
 };
 
-const isAway = (error: unknown) => error instanceof Problem && error.code === 'database_unavailable';
 /** So that with a second try a reader still has its answer within three seconds. */
 const againMsMax = 1200;
 
@@ -108,7 +108,7 @@ export function createReader(db: Db, statementsMax: number): Reader {
     try {
       return await readTwice(after, limit, filter);
     } catch (error) {
-      if (isAway(error)) failure = { at: performance.now(), error };
+      if (error instanceof DatabaseUnavailableError) failure = { at: performance.now(), error };
       throw error;
     }
   }
@@ -119,7 +119,7 @@ export function createReader(db: Db, statementsMax: number): Reader {
     try {
       return await readLog(db, ...wanted);
     } catch (error) {
-      if (!isAway(error) || performance.now() - startedAt > againMsMax) throw error;
+      if (!(error instanceof DatabaseUnavailableError) || performance.now() - startedAt > againMsMax) throw error;
       return readLog(db, ...wanted);
     }
   }

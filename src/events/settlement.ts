@@ -2,7 +2,7 @@
 // reason. The inbox row, the effect and their commit are one.
 import * as context from '../context.ts';
 import type { Pool, Tx } from '../db/client.ts';
-import { Problem } from '../problem.ts';
+import { DatabaseUnavailableError } from '../db/unavailable.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import * as deadLetters from './dead-letters.ts';
@@ -45,7 +45,7 @@ export type Settlement = {
   given(event: Event, delivery: Delivery): Given;
   /** An event of the log, as it would have been delivered; undefined for a type of a newer version of the service. */
   fromLog(logged: LoggedEvent): Given | undefined;
-  /** Settled when it resolves. @throws database_unavailable, and what is a defect; it is to be called again then */
+  /** Settled when it resolves. @throws DatabaseUnavailableError, and what is a defect of ours; it is to be called again then */
   settle(given: Given, source: Source): Promise<void>;
 };
 
@@ -81,7 +81,7 @@ export function createSettlement({ pool, reactions, retryDelaysMs, appName, metr
     try {
       await within(one, async () => one.reaction.effect?.(tx, one.event));
     } catch (error) {
-      throw isAway(error) ? error : new EffectError(one, error);
+      throw error instanceof DatabaseUnavailableError ? error : new EffectError(one, error);
     }
   }
 
@@ -193,7 +193,7 @@ export function createSettlement({ pool, reactions, retryDelaysMs, appName, metr
         tell(one, settled, source);
         if (settled !== 'more') return;
       } catch (error) {
-        if (isAway(error)) throw error;
+        if (error instanceof DatabaseUnavailableError) throw error;
         // Also at the commit, where an effect may still be refused.
         const failed = error instanceof EffectError ? error : new EffectError(one, error);
         await fail(failed);
@@ -209,8 +209,4 @@ export function createSettlement({ pool, reactions, retryDelaysMs, appName, metr
 /** Runs work in the context of the request that the event tells of. */
 export function within<Result>({ event, delivery }: Given, work: () => Result): Result {
   return context.run(context.createContext(event.trace_id, textOf(delivery.headers['traceparent'])), work);
-}
-
-export function isAway(error: unknown): boolean {
-  return error instanceof Problem && error.code === 'database_unavailable';
 }

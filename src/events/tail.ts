@@ -2,7 +2,7 @@
 // last stays in memory for a while, so that whoever was busy with one batch need not read the next by itself.
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { Db } from '../db/client.ts';
-import { Problem } from '../problem.ts';
+import { DatabaseUnavailableError } from '../db/unavailable.ts';
 import { type Loop, startLoop } from '../runtime/loop.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createOutages } from '../telemetry/outages.ts';
@@ -84,8 +84,7 @@ export function startTail(db: Db, log: Logger): Tail {
       outages.back();
       return reading;
     } catch (error) {
-      if (error instanceof Problem && error.code === 'database_unavailable')
-        outages.lost((error.cause as Error | undefined)?.message ?? error.message);
+      if (error instanceof DatabaseUnavailableError) outages.lost(error.message);
       else {
         // As where the log is another one now. Everybody reads it with a cursor of their own, and is told.
         forget();

@@ -1,6 +1,7 @@
 // The event log over HTTP: pages by cursor, with waiting at the end, and the same as server-sent events.
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { DatabaseUnavailableError } from '../db/unavailable.ts';
 import { type Cursor, formatCursor, isBefore, parseCursor } from '../events/cursor.ts';
 import { AnyEvent, type EventDefinition } from '../events/envelope.ts';
 import type { LoggedEvent } from '../events/log.ts';
@@ -110,10 +111,10 @@ export function addFeed(app: App, { reader, tail, streams, turns, definitions }:
   async function stream(request: FastifyRequest, reply: FastifyReply, after: Cursor | undefined, filter: Filter) {
     try {
       // Of no event: only whether the cursor holds.
-      await reader.read(after, 0);
+      if (after !== undefined) await reader.read(after, 0);
     } catch (error) {
       // A browser gives up at any answer but 200 (HTML standard, section 9.2.3): the stream opens, and waits.
-      if (!(error instanceof Problem) || error.code !== 'database_unavailable') throw error;
+      if (!(error instanceof DatabaseUnavailableError)) throw error;
     }
     const options = { after, filter, path: pathOf(request.url), traceId: request.trace.traceId };
     return streams.start(reply, { mediaType: eventStream, heartbeat }, (stream) => follow(stream, { tail, frames, turns }, options));

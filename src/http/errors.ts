@@ -2,6 +2,8 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
 import * as context from '../context.ts';
+import { meaningOf } from '../db/sqlstate.ts';
+import { DatabaseUnavailableError } from '../db/unavailable.ts';
 import { Problem, type ProblemCode, problems, type Violation } from '../problem.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { nothingAt, pathOf } from './target.ts';
@@ -68,6 +70,11 @@ export function bodyTooLarge(bytesMax: number, cause?: unknown): Problem {
 
 function asProblem(error: unknown, request: FastifyRequest): Problem {
   if (error instanceof Problem) return error;
+  if (error instanceof DatabaseUnavailableError || meaningOf(error) === 'unfit') {
+    const headers = { 'retry-after': '1' };
+    const cause = error instanceof DatabaseUnavailableError ? error.cause : error;
+    return new Problem('database_unavailable', 'The database cannot be reached right now. Try again later.', { headers, cause });
+  }
   const refused = validationProblem(error, request.method, request.url);
   if (refused !== undefined) return refused;
   // The connection broke off under the body: no fault of ours, and nobody is left to be told.

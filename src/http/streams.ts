@@ -18,7 +18,7 @@ export type StreamLimits = {
   readonly heartbeatMs: number;
 };
 
-export const streamLimits = { progressMs: 15_000, bytesMax: 16 * 1024 * 1024, heartbeatMs: 15_000 };
+export const streamLimits = { progressMs: 10_000, bytesMax: 16 * 1024 * 1024, heartbeatMs: 15_000 };
 
 export type Stream = {
   readonly ended: AbortSignal;
@@ -199,7 +199,7 @@ export function startStreams(
 
     count(response, bytes) {
       // Of what is written at once no progress shows.
-      const debtor: Debtor = { response, trace: context.current(), patienceMs: 4 * progressMs, waitingBytes: 0, progressAt: 0 };
+      const debtor: Debtor = { response, trace: context.current(), patienceMs: 6 * progressMs, waitingBytes: 0, progressAt: 0 };
       // Comes after the last byte has left, too.
       response.once('close', () => pay(debtor, debtor.waitingBytes));
       owe(debtor, bytes);

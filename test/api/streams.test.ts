@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import { suite, test } from 'node:test';
 import { type Db, startPool } from '../../src/db/client.ts';
+import { DatabaseUnavailableError } from '../../src/db/unavailable.ts';
 import { createReader, readEnd } from '../../src/events/reading.ts';
 import { startTail } from '../../src/events/tail.ts';
-import { Problem } from '../../src/problem.ts';
 import { endOf, fillLog, muchMore, openStreams } from '../support/feed.ts';
 import { startService } from '../support/service.ts';
 import { connect } from '../support/socket.ts';
@@ -91,7 +91,7 @@ suite('many readers at the end of the log', { concurrency: true }, () => {
     const losing: Db = {
       query(text, values) {
         statements += 1;
-        return statements === 1 ? Promise.reject(new Problem('database_unavailable', 'lost')) : pool.query(text, values);
+        return statements === 1 ? Promise.reject(new DatabaseUnavailableError(new Error('lost'))) : pool.query(text, values);
       },
     };
     const reader = createReader(losing, 1);

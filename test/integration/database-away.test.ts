@@ -146,7 +146,7 @@ test('a server that ends a session in the moment of its beginning costs one stat
   const { port } = server.address() as AddressInfo;
   const url = `postgresql://rollcall@127.0.0.1:${port}/rollcall?sslmode=disable`;
   await using pool = startPool({ url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 }, 2);
-  const refused = { name: 'Problem', code: 'database_unavailable' };
+  const refused = { name: 'DatabaseUnavailableError' };
   await assert.rejects(pool.query('select 1'), refused);
   await assert.rejects(
     pool.inTransaction((tx) => tx.query('select 1')),
