@@ -38,7 +38,7 @@ export function startReaders(options: ReadersOptions): Readers {
   const answers: ((value: never) => void)[] = [];
   const failed = new Promise<never>((_, reject) => worker.once('error', reject));
   failed.catch(() => {});
-  worker.on('message', (value: never) => answers.shift()?.(value));
+  worker.on('message', (value: unknown) => answers.shift()?.(value as never));
   const answer = <Value>() => Promise.race([failed, new Promise<Value>((resolve) => answers.push(resolve))]);
   return {
     ready: answer<void>(),

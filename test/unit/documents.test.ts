@@ -46,7 +46,8 @@ suite('the documents', () => {
 
   test('name every command that package.json has, in one place or another', () => {
     const named = new Set([...found(/\bnpm (?:run )?([\w:-]+)/g), ...found(/`((?:test|check):\w+)`/g)].map(({ name }) => name));
-    const parts = Object.keys(scripts).filter((name) => /\bnpm run check:/.test(scripts['check'] ?? '') && name.startsWith('check:'));
+    const parts = Object.keys(scripts).filter((name) => readFileSync(join(root, 'scripts/check.ts'), 'utf8').includes(`'${name}':`));
+    assert.ok(parts.length > 5);
     assert.deepEqual(
       Object.keys(scripts).filter((name) => !named.has(name) && !parts.includes(name)),
       [],
