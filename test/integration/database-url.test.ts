@@ -126,7 +126,7 @@ suite('several hosts in DATABASE_URL', { concurrency: true }, () => {
     assert.equal(await pool.inTransaction(async (tx) => (await tx.query('select 1')).length), 1);
     await first.cut();
     await pool.query('select 1').catch(() => {});
-    await assert.rejects(pool.query('select 1'), /database cannot be reached/);
+    await assert.rejects(pool.query('select 1'), { name: 'DatabaseUnavailableError' });
   });
 
   test('a host that swallows what is sent costs one wait, and not one for each connection', async () => {
@@ -171,7 +171,7 @@ suite('several hosts in DATABASE_URL', { concurrency: true }, () => {
     const address = stack.use(await startProxy(target));
     const pool = stack.use(startPool(settings(hosts([address])), 1));
     const insert = () => pool.inTransaction((tx) => tx.query('insert into t values (1)'));
-    await assert.rejects(insert(), /database cannot be reached/);
+    await assert.rejects(insert(), { name: 'DatabaseUnavailableError' });
     target.port = primary.port;
     await insert();
     assert.equal((await primary.query('select from t')).length, 1);

@@ -61,7 +61,7 @@ suite('behind PgBouncer in transaction mode', { concurrency: true }, async () =>
       },
       async [Symbol.asyncDispose]() {},
     };
-    const stuck = assert.rejects(runOnce({ ...parts, pool: frozenPool, publisher: frozen }), /database cannot be reached/);
+    const stuck = assert.rejects(runOnce({ ...parts, pool: frozenPool, publisher: frozen }), { name: 'DatabaseUnavailableError' });
     await holds.promise;
     const taken = Promise.withResolvers<void>();
     const publisher = createPublisher(() => {
