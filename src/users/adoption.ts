@@ -3,7 +3,7 @@
 // are gone, the work is done.
 import type { Db, Pool } from '../db/client.ts';
 import { isHash, type Passwords } from '../security/passwords.ts';
-import { passwordLengthMax } from './schemas.ts';
+import { passwordLengthMax } from './fields.ts';
 
 const index = 'user_password_plaintext';
 const lookalikes = 'user_password_lookalike';

@@ -6,6 +6,7 @@ import type { Caller } from '../runtime/turns.ts';
 import { isHash, type Passwords } from '../security/passwords.ts';
 import { raiseNextId } from './adoption.ts';
 import { types } from './events.ts';
+import { type FieldName, fieldNames, shownNames } from './fields.ts';
 import { columnsSql, type UserRow, userNotFound, userOf } from './queries.ts';
 import { isIdTaken, refusalOf } from './refusals.ts';
 import type { NewUser, User, UserChange } from './schemas.ts';
@@ -19,7 +20,7 @@ export type CommandParts = {
 type Payload = 'full' | 'id';
 
 function dataSql(changed: string, payload: Payload): string {
-  const user = `json_build_object('id', id, 'name', name, 'surname', surname,
+  const user = `json_build_object('id', id, ${shownNames.map((name) => `'${name}', ${name}`).join(', ')},
     'created_at', ${timestampSql('created_at')}, 'updated_at', ${timestampSql('updated_at')})`;
   return `json_build_object('user_id', id, 'version', version, 'changed', ${changed}${payload === 'full' ? `, 'user', ${user}` : ''})`;
 }
@@ -43,22 +44,29 @@ async function execute<Row extends object>(db: Db, text: string, values: readonl
   }
 }
 
+/** Each with the number of its parameter. */
+const numbered = (first: number, text: (name: FieldName, parameter: string) => string) =>
+  fieldNames.map((name, n) => text(name, `$${first + n}`)).join(', ');
+const list = (prefix = '') => fieldNames.map((name) => `${prefix}${name}`).join(', ');
+const shown = (prefix = '') => shownNames.map((name) => `${prefix}${name}`).join(', ');
+
 const createSql = eachPayload((payload) => {
-  const data = dataSql(`json_build_array('name', 'surname', 'password')`, payload);
+  const given = fieldNames.map((name) => `case when ${name} is not null then '${name}' end`).join(', ');
+  const data = dataSql(`to_json(array_remove(array[${given}], null))`, payload);
   return `with created as (
-       insert into "user" (name, surname, password) values ($1, $2, $3)
-       returning id, name, surname, version, created_at, updated_at
-     ), event as (${appendSql('created', { subject: 'id::text', occurredAt: 'created_at', data }, 4)})
+       insert into "user" (${list()}) values (${numbered(1, (_, parameter) => parameter)})
+       returning id, ${list()}, version, created_at, updated_at
+     ), event as (${appendSql('created', { subject: 'id::text', occurredAt: 'created_at', data }, fieldNames.length + 1)})
      select ${columnsSql} from created`;
 });
 
 export async function createUser(
   { db, passwords, eventPayload }: CommandParts & { readonly db: Pool },
-  { name, surname, password }: NewUser,
+  user: NewUser,
   caller?: Caller,
 ): Promise<User> {
-  const hash = await passwords.hash(password, caller);
-  const insert = () => db.query<UserRow>(createSql[eventPayload], [name, surname, hash, ...appendValues(types.created)]);
+  const values = valuesOf({ ...user, password: await passwords.hash(user.password, caller) });
+  const insert = () => db.query<UserRow>(createSql[eventPayload], [...values, ...appendValues(types.created)]);
   try {
     const [row] = await insert().catch(async (error: unknown) => {
       // Somebody wrote users past the sequence: it goes on after them.
@@ -72,6 +80,9 @@ export async function createUser(
     throw await refusalOf(db, error);
   }
 }
+
+/** In the order of the parameters. What is absent is null. */
+const valuesOf = (given: UserChange) => fieldNames.map((name) => given[name] ?? null);
 
 /** A trigger that gives null, or a rule, has made nothing of a statement. */
 function takenAway(): Problem {
@@ -108,21 +119,18 @@ async function matches(passwords: Passwords, stored: string, password: string, c
 const updateSql = eachPayload(
   (payload) =>
     `with old as (
-       select id, name, surname, password, created_at, updated_at, coalesce(password <> $5, false) as outdated
+       select id, ${list()}, created_at, updated_at, coalesce(password <> $2, false) as outdated
        from "user" where id = $1 for update
      ), changed as (
        update "user" as u
-       set name = coalesce($2, u.name), surname = coalesce($3, u.surname), password = coalesce($4, u.password),
+       set ${numbered(3, (name, parameter) => `${name} = coalesce(${parameter}, u.${name})`)},
          version = u.version + 1, updated_at = ${laterSql('u.updated_at')}
        from old
        where u.id = old.id and not old.outdated
-         and (old.name, old.surname, old.password) is distinct from
-           (coalesce($2, old.name), coalesce($3, old.surname), coalesce($4, old.password))
-       returning u.id, u.name, u.surname, u.version, u.created_at, u.updated_at, array_remove(array[
-         case when u.name <> old.name then 'name' end,
-         case when u.surname <> old.surname then 'surname' end,
-         case when u.password <> old.password then 'password' end], null) as fields
-     ), event as (${appendSql('changed', { subject: 'id::text', occurredAt: 'updated_at', data: dataSql('to_json(fields)', payload) }, 6)})
+         and (${list('old.')}) is distinct from (${numbered(3, (name, parameter) => `coalesce(${parameter}, old.${name})`)})
+       returning u.id, ${shown('u.')}, u.version, u.created_at, u.updated_at, array_remove(array[
+         ${fieldNames.map((name) => `case when u.${name} is distinct from old.${name} then '${name}' end`).join(', ')}], null) as fields
+     ), event as (${appendSql('changed', { subject: 'id::text', occurredAt: 'updated_at', data: dataSql('to_json(fields)', payload) }, fieldNames.length + 3)})
      select ${columnsSql}, false as outdated from changed
      union all
      select ${columnsSql}, outdated from old where not exists (select from changed)`,
@@ -132,13 +140,13 @@ const updateSql = eachPayload(
 async function write(
   { db, eventPayload }: CommandParts,
   id: string,
-  { name, surname }: UserChange,
+  change: UserChange,
   { newHash, keptHash }: { newHash?: string; keptHash?: string },
 ): Promise<UserRow & { outdated: boolean }> {
   const [row] = await execute<UserRow & { outdated: boolean }>(
     db,
     updateSql[eventPayload],
-    [id, name ?? null, surname ?? null, newHash ?? null, keptHash ?? null, ...appendValues(types.updated)],
+    [id, keptHash ?? null, ...valuesOf({ ...change, password: newHash ?? null }), ...appendValues(types.updated)],
     id,
   );
   if (row === undefined) throw userNotFound(id);

@@ -2,6 +2,7 @@
 // document shows them.
 import { type TSchema, Type } from 'typebox';
 import { Envelope, type EventDefinition } from '../events/envelope.ts';
+import { fieldNames, requiredNames } from './fields.ts';
 import { exampleUser, idMax, User } from './schemas.ts';
 
 const Subject = {
@@ -11,7 +12,7 @@ const Subject = {
     description: 'Counts the changes of this user: 1 for its creation, one more for each change, its deletion included.',
   }),
 };
-const Field = Type.Enum(['name', 'surname', 'password']);
+const Field = Type.Enum([...fieldNames]);
 const Changed = Type.Array(Field, { minItems: 1, uniqueItems: true, description: 'The fields that got a new value.' });
 const Snapshot = Type.Optional(
   Type.Object(
@@ -39,10 +40,10 @@ export const definitions: readonly EventDefinition[] = [
   define(types.created, 'UserCreated', Changes, 'A user was created.', {
     user_id: 1,
     version: 1,
-    changed: ['name', 'surname', 'password'],
+    changed: [...requiredNames],
     user: exampleUser,
   }),
-  define(types.updated, 'UserUpdated', Changes, 'A user got a new name, surname or password.', {
+  define(types.updated, 'UserUpdated', Changes, 'A user was updated.', {
     user_id: 1,
     version: 2,
     changed: ['surname'],

@@ -3,16 +3,20 @@ import DataLoader from 'dataloader';
 import type { Db } from '../db/client.ts';
 import { timestampSql } from '../events/outbox.ts';
 import { Problem } from '../problem.ts';
+import { type ShownName, shownNames } from './fields.ts';
 import type { User } from './schemas.ts';
 
+const shownSql = shownNames.join(', ');
 /** The columns of a user as the API shows it; the password is never among them. */
-export const columnsSql = `id, name, surname, ${timestampSql('created_at')} as created_at, ${timestampSql('updated_at')} as updated_at`;
+export const columnsSql = `id, ${shownSql}, ${timestampSql('created_at')} as created_at, ${timestampSql('updated_at')} as updated_at`;
 
 /** A row of `columnsSql`: the driver gives int8 as a string. */
 export type UserRow = Omit<User, 'id'> & { readonly id: string };
 
-export function userOf({ id, name, surname, created_at, updated_at }: UserRow): User {
-  return { id: Number(id), name, surname, created_at, updated_at };
+export function userOf(row: UserRow): User {
+  const shown = {} as Record<ShownName, string>;
+  for (const name of shownNames) shown[name] = row[name];
+  return { id: Number(row.id), ...shown, created_at: row.created_at, updated_at: row.updated_at };
 }
 
 export function userNotFound(id: string): Problem {
@@ -50,7 +54,7 @@ export function createUserReader(db: Db): (id: string) => Promise<User> {
 const listSql = `select total, ${columnsSql}
      from (select count(*) as total from "user") as counted
      left join lateral (
-       select id, name, surname, created_at, updated_at from "user"
+       select id, ${shownSql}, created_at, updated_at from "user"
        where id >= (select id from "user" order by id limit 1 offset ($2::bigint - 1) * $1) order by id limit $1
      ) as page on true
      order by id`;

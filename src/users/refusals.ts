@@ -3,9 +3,8 @@
 import type { Db, Pool } from '../db/client.ts';
 import { brokenRuleOf, codeOf, meaningOf, sqlstate } from '../db/sqlstate.ts';
 import { Problem, type ProblemCode, type Violation } from '../problem.ts';
+import { fieldNames, fields, requiredNames } from './fields.ts';
 import { idMax } from './schemas.ts';
-
-const fields: readonly string[] = ['name', 'surname', 'password'];
 
 /** The problem that an error of a writing statement is, or the error where it is none. `id` is that of a user who was there before. */
 export async function refusalOf(db: Db, error: unknown, id?: string): Promise<unknown> {
@@ -18,7 +17,7 @@ export async function refusalOf(db: Db, error: unknown, id?: string): Promise<un
     return new Problem('user_referenced', `User with id ${id} is referenced by the table "${table}" (${rule}).`, { cause: error });
   }
   const columns = await columnsOf(db, error);
-  const broken = columns.filter((column) => fields.includes(column));
+  const broken = columns.filter((column) => (fieldNames as readonly string[]).includes(column));
   const told = (problem: ProblemCode, detail: string, message: string) => {
     const violations = broken.map((key): Violation => ({ key, message, source: 'body' }));
     return new Problem(problem, detail, { violations, cause: error });
@@ -60,6 +59,9 @@ async function columnsOf(db: Db, error: unknown): Promise<string[]> {
 
 class Undone extends Error {}
 
+/** Of every hash that the service makes. */
+const hashLength = 97;
+
 /**
  * Tries to write a user, and undoes it, where the table has rules that are not of this service.
  * @returns what refuses every new user, in words for the operator
@@ -76,16 +78,19 @@ export async function findContradiction(pool: Pool): Promise<string | undefined>
        or exists (
          select from pg_attribute
          where attrelid = '"user"'::regclass and attnum > 0 and not attisdropped and attnotnull and not atthasdef and attidentity = ''
-           and attname not in ('name', 'surname', 'password')
+           and attname <> all($1)
        ) as ruled`,
+    [fieldNames],
   );
   if (table?.ruled !== true) return undefined;
   try {
     return await pool.inTransaction(async (tx) => {
-      // As long as any hash, and under an id that no sequence gives out.
+      // Under an id that no sequence gives out.
+      const values = requiredNames.map((name) => (name === 'password' ? 'x'.repeat(hashLength) : fields[name].example));
       const rows = await tx.query(
-        `insert into "user" (id, name, surname, password) overriding system value values ($1, 'Ann', 'Lee', repeat('x', 97)) returning id`,
-        [idMax],
+        `insert into "user" (id, ${requiredNames.join(', ')}) overriding system value
+         values ($1, ${requiredNames.map((_, n) => `$${n + 2}`).join(', ')}) returning id`,
+        [idMax, ...values],
       );
       if (rows.length === 0) return 'a trigger or rule takes it away';
       await tx.query('set constraints all immediate');

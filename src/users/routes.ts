@@ -33,8 +33,9 @@ const config = { access: 'anyone' } as const;
 
 export function addUsers(app: App, parts: UserRoutesParts): void {
   const { db, reads, passwordLengthMin, onChange } = parts;
+  const settings = { passwordLengthMin };
   const readUser = createUserReader(reads);
-  for (const schema of [User, Users, Deletion, NewUser(passwordLengthMin), UserChange(passwordLengthMin)]) app.addSchema(schema);
+  for (const schema of [User, Users, Deletion, NewUser(settings), UserChange(settings)]) app.addSchema(schema);
 
   app.post(
     '/users/',

@@ -1,76 +1,44 @@
 // What a user is, on the way in and on the way out. Type and schema are one value.
-import { type Static, Type } from 'typebox';
+import { Type } from 'typebox';
 import { Timestamp } from '../events/envelope.ts';
+import {
+  type FieldName,
+  type FieldSettings,
+  fields,
+  type OptionalName,
+  orNull,
+  type RequiredName,
+  requiredNames,
+  type ShownName,
+  sent,
+  shown,
+  shownNames,
+  writableNames,
+} from './fields.ts';
 
 /** Above it JSON numbers are not exact; the table has a check for the same bound. */
 export const idMax = Number.MAX_SAFE_INTEGER;
-/** Code points. */
-export const passwordLengthMax = 128;
 
-// What no reader sees, if nothing else stands beside it: white space, format characters, default ignorables (Unicode,
-// DerivedCoreProperties: fillers, variation selectors), and the blanks of Braille, hieroglyphs and notes. No ranges beyond U+FFFF:
-// the pattern is also read without the flag u (fast-json-stringify).
-const unseen = '\\s\\p{Z}\\p{Cf}\\p{DI}\\u2800\\uFFFC\\u{13441}\\u{13442}\\u{1D159}';
-// What no name holds: control characters, lone surrogates, noncharacters, line and paragraph separators, and format characters.
-const refused = '\\p{Cc}\\p{Cs}\\p{NChar}\\u2028\\u2029\\p{Cf}';
-// Of the format characters, those that words are written with: soft hyphen, Arabic and Syriac number signs, the Mongolian vowel
-// separator, ZWSP (Khmer), ZWNJ (Persian), ZWJ (Sinhala, emoji), word joiner, ZWNBSP. Not the bidirectional and deprecated ones,
-// annotations and tags.
-const needed = '\\u00AD\\u0600-\\u0605\\u06DD\\u070F\\u0890\\u0891\\u08E2\\u180E\\u200B-\\u200D\\u2060-\\u2064\\uFEFF';
-// The flags of England, Scotland and Wales, which are written in tag characters (UTS #51, the emoji tag sequences in use).
-const flags =
-  '\\u{1F3F4}\\u{E0067}\\u{E0062}(?:\\u{E0065}\\u{E006E}\\u{E0067}|\\u{E0073}\\u{E0063}\\u{E0074}|\\u{E0077}\\u{E006C}\\u{E0073})\\u{E007F}';
+const exampleOf = (names: readonly FieldName[]) => Object.fromEntries(names.map((name) => [name, fields[name].example]));
 
-const nameRules = {
-  'x-normalize': 'nfc-trim',
-  minLength: 1,
-  maxLength: 255,
-  pattern: `^(?=[${unseen}]*[^${unseen}])(?:[^${refused}]|[${needed}]|${flags})*$`,
-  'x-pattern-message':
-    'must hold visible text, and no control, bidirectional, annotation or tag characters, line separators, noncharacters or lone surrogates',
-  description: 'NFC-normalised and trimmed; 1 to 255 code points after that.',
-};
+function eachOf<Name extends string, Part>(names: readonly Name[], make: (name: Name) => Part): Record<Name, Part> {
+  return Object.fromEntries(names.map((name) => [name, make(name)])) as Record<Name, Part>;
+}
 
-const passwordRules = (lengthMin: number) => ({
-  'x-normalize': 'nfc',
-  minLength: lengthMin,
-  maxLength: passwordLengthMax,
-  pattern: '^[^\\p{Cs}]*$',
-  'x-pattern-message': 'must not hold lone surrogates',
-  description: `NFC-normalised; ${lengthMin} to ${passwordLengthMax} code points. Never shown again.`,
-});
-
-const examples = { name: ['John'], surname: ['Doe'], password: ['correct horse battery'] };
-
-/** @param passwordLengthMin code points, from the settings */
-export function NewUser(passwordLengthMin: number) {
+export function NewUser(settings: FieldSettings) {
   return Type.Object(
-    {
-      name: Type.String({ ...nameRules, examples: examples.name }),
-      surname: Type.String({ ...nameRules, examples: examples.surname }),
-      password: Type.String({ ...passwordRules(passwordLengthMin), examples: examples.password }),
-    },
-    {
-      $id: 'NewUser',
-      additionalProperties: false,
-      examples: [{ name: 'John', surname: 'Doe', password: 'correct horse battery' }],
-    },
+    eachOf(writableNames, (name) => {
+      const field = sent(name, settings);
+      return (requiredNames as readonly string[]).includes(name) ? field : Type.Optional(orNull(field));
+    }),
+    { $id: 'NewUser', additionalProperties: false, examples: [exampleOf(requiredNames)] },
   );
 }
-export type NewUser = Static<ReturnType<typeof NewUser>>;
+export type NewUser = { readonly [Name in RequiredName]: string } & { readonly [Name in OptionalName]?: string | null };
 
-// A type list, not a union of schemas: its errors then name the one rule that was broken.
-const orNull = (rules: object, example: string[]) =>
-  Type.Optional(Type.Unsafe<string | null>({ type: ['string', 'null'], ...rules, examples: example }));
-
-/** @param passwordLengthMin code points, from the settings */
-export function UserChange(passwordLengthMin: number) {
+export function UserChange(settings: FieldSettings) {
   return Type.Object(
-    {
-      name: orNull(nameRules, examples.name),
-      surname: orNull(nameRules, examples.surname),
-      password: orNull(passwordRules(passwordLengthMin), examples.password),
-    },
+    eachOf(writableNames, (name) => Type.Optional(orNull(sent(name, settings)))),
     {
       $id: 'UserChange',
       additionalProperties: false,
@@ -79,19 +47,20 @@ export function UserChange(passwordLengthMin: number) {
     },
   );
 }
-export type UserChange = Static<ReturnType<typeof UserChange>>;
+export type UserChange = { readonly [Name in FieldName]?: string | null };
 
 export const User = Type.Object(
   {
     id: Type.Integer({ minimum: 1, maximum: idMax, examples: [1] }),
-    name: Type.String({ examples: examples.name }),
-    surname: Type.String({ examples: examples.surname }),
+    ...eachOf(shownNames, shown),
     created_at: Timestamp,
     updated_at: Timestamp,
   },
   { $id: 'User', additionalProperties: false },
 );
-export type User = Static<typeof User>;
+export type User = { id: number; created_at: string; updated_at: string } & {
+  [Name in ShownName]: Name extends OptionalName ? string | null : string;
+};
 
 export const UserId = Type.Object({
   id: Type.String({
@@ -104,8 +73,7 @@ export const UserId = Type.Object({
 
 export const exampleUser: User = {
   id: 1,
-  name: 'John',
-  surname: 'Doe',
+  ...eachOf(shownNames, (name) => fields[name].example),
   created_at: '2025-01-01T10:00:00.000000Z',
   updated_at: '2025-01-01T10:00:00.000000Z',
 };

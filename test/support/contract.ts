@@ -59,6 +59,7 @@ export type Example = {
   readonly sent?: unknown;
 };
 
+const settings = { passwordLengthMin: 8 };
 const document = inlined(completed(JSON.parse(readFileSync(new URL('../../openapi.json', import.meta.url), 'utf8')))) as {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Omit<Operation, 'method' | 'path'>>>>>;
   readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
@@ -78,7 +79,7 @@ export const operations: readonly Operation[] = Object.entries(document.paths).f
 function completed(root: { components: { schemas: Record<string, Schema> } }): object {
   const { components } = JSON.parse(readFileSync(new URL('../../asyncapi.json', import.meta.url), 'utf8'));
   root.components.schemas['Event'] = { anyOf: ['UserCreated', 'UserUpdated', 'UserDeleted'].map((name) => components.schemas[name]) };
-  for (const [name, { properties }] of Object.entries({ NewUser: NewUser(8), UserChange: UserChange(8) })) {
+  for (const [name, { properties }] of Object.entries({ NewUser: NewUser(settings), UserChange: UserChange(settings) })) {
     const documented = root.components.schemas[name]?.properties ?? {};
     for (const [field, rules] of Object.entries(properties)) Object.assign(documented[field] ?? {}, { pattern: (rules as Schema).pattern });
   }
