@@ -14,9 +14,9 @@ export const columnsSql = `id, ${shownSql}, ${timestampSql('created_at')} as cre
 export type UserRow = Omit<User, 'id'> & { readonly id: string };
 
 export function userOf(row: UserRow): User {
-  const shown = {} as Record<ShownName, string>;
+  const shown: Partial<Record<ShownName, string | null>> = {};
   for (const name of shownNames) shown[name] = row[name];
-  return { id: Number(row.id), ...shown, created_at: row.created_at, updated_at: row.updated_at };
+  return { id: Number(row.id), ...(shown as Pick<User, ShownName>), created_at: row.created_at, updated_at: row.updated_at };
 }
 
 export function userNotFound(id: string): Problem {
