@@ -108,8 +108,10 @@ create table "outbox" (
   trace_id text not null,
   traceparent text not null,
   data json not null,
-  constraint outbox_pkey PRIMARY KEY ("position")
+  aggregate_id bigint default 0 not null,
+  constraint outbox_pkey PRIMARY KEY (aggregate_id, "position")
 );
+CREATE INDEX outbox_position_idx ON public.outbox USING btree ("position");
 
 create table "schema_migration" (
   version integer not null,

@@ -166,7 +166,7 @@ async function fillLog({ database }: Aside): Promise<void> {
   await database.query(`
     with filled as (
       insert into event (position, logged_at, event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
-      select n, now(), gen_random_uuid(), 'user.updated', (n % ${users})::text, now(), 'filled', 'x',
+      select n, now(), gen_random_uuid(), 'user.updated', 'user:' || n % ${users}, now(), 'filled', 'x',
         json_build_object('user_id', n % ${users}, 'version', n, 'changed', json_build_array(repeat('x', 300)))
       from generate_series(1, ${logEvents}) as n
     )

@@ -9,6 +9,7 @@ import { replaceEpoch } from '../events/epoch.ts';
 import { measureBacklog } from '../events/publishing.ts';
 import { withSend } from '../events/redrive.ts';
 import { type ReplayOptions, replay } from '../events/replay.ts';
+import { kind } from '../users/events.ts';
 import { CommandError, runCommand } from './command.ts';
 import { openDatabase } from './database.ts';
 
@@ -146,7 +147,7 @@ program
         appName: config.APP_NAME,
         queue: toQueue,
         from,
-        subject: user,
+        subject: user === undefined ? undefined : `${kind}:${user}`,
         onProgress: (count) => console.error(`${count} sent`),
       });
       console.log(`${sent} events sent to ${toQueue}.`);

@@ -80,7 +80,8 @@ export function messageOf(
       cloudEvents_id: event.event_id,
       cloudEvents_source: `/${appName}`,
       cloudEvents_type: event.event_type,
-      cloudEvents_subject: subject,
+      // Without its kind, which the type says.
+      cloudEvents_subject: subject.slice(subject.indexOf(':') + 1),
       cloudEvents_time: event.occurred_at,
     },
   };

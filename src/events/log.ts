@@ -6,7 +6,7 @@ import type { Event } from './envelope.ts';
 import { timestampSql } from './outbox.ts';
 
 export type LoggedEvent = Place & {
-  /** What it tells of; events of one subject stay in order. */
+  /** What it tells of, as `user:7`; events of one subject stay in order. */
   readonly subject: string;
   readonly traceparent: string;
   readonly event: Event;
@@ -21,6 +21,9 @@ export async function lock(tx: Tx): Promise<boolean> {
   const [row] = await tx.query<{ locked: boolean }>('select pg_try_advisory_xact_lock(1869968482) as locked');
   return row?.locked === true;
 }
+
+// Of an older instance that runs beside this one, which knows users only.
+const namespacedSql = `case when subject ~ '^[0-9]+$' then 'user:' || subject else subject end`;
 
 /**
  * Moves up to `limit` events from the outbox to the end of the log. Under the lock. A user's events keep their order: a later
@@ -40,7 +43,7 @@ export async function sequence(tx: Tx, limit: number): Promise<number> {
      ), logged as (
        insert into event (position, logged_at, event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
        select state.before + row_number() over (order by moved.position), state.logged_at,
-         event_id, event_type, subject, occurred_at, trace_id, traceparent, data
+         event_id, event_type, ${namespacedSql}, occurred_at, trace_id, traceparent, data
        from moved, state
      )
      select count(*)::int as moved from moved`,

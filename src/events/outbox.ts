@@ -12,12 +12,13 @@ export function timestampSql(expression: string): string {
  * It must read the RETURNING of the change in the same statement: then the row's lock is held when the position is
  * drawn, and positions follow the order of commits for each subject.
  * @param from the change's name in the `with` list; no row there, no event
- * @param columns SQL expressions over `from`; `data` is of type json
+ * @param columns SQL expressions over `from`: `id` is a bigint, `data` of type json. `kind` is what has that id, such as `user`
  * @param first the number of the first of the four parameters that `appendValues` gives
  */
-export function appendSql(from: string, columns: { subject: string; occurredAt: string; data: string }, first: number): string {
-  return `insert into outbox (event_id, event_type, trace_id, traceparent, subject, occurred_at, data)
-    select $${first}::uuid, $${first + 1}, $${first + 2}, $${first + 3}, ${columns.subject}, ${columns.occurredAt}, ${columns.data} from ${from}`;
+export function appendSql(from: string, columns: { kind: string; id: string; occurredAt: string; data: string }, first: number): string {
+  return `insert into outbox (event_id, event_type, trace_id, traceparent, aggregate_id, subject, occurred_at, data)
+    select $${first}::uuid, $${first + 1}, $${first + 2}, $${first + 3}, ${columns.id}, '${columns.kind}:' || ${columns.id}, ${columns.occurredAt}, ${columns.data}
+    from ${from}`;
 }
 
 export function appendValues(eventType: string): [eventId: string, eventType: string, traceId: string, traceparent: string] {

@@ -16,8 +16,8 @@ import * as retries from './retries.ts';
 export type Reaction = {
   /** Its effect on the database, in the transaction of the inbox row. */
   effect?(tx: Tx, event: Event): Promise<void>;
-  /** What the event tells of: the name and value of its id, and the version that the event made. */
-  about(event: Event): { readonly name: string; readonly id: string | number; readonly version: number };
+  /** What the event tells of: its kind, the name and value of its id, and the version that the event made. */
+  about(event: Event): { readonly kind: string; readonly name: string; readonly id: string | number; readonly version: number };
   /** Whether the effect of a later version contains that of an earlier one: one that comes too late is then dropped, and counted. */
   readonly laterContainsEarlier?: boolean;
 };
@@ -67,8 +67,8 @@ export function createSettlement({ pool, reactions, retryDelaysMs, appName, metr
   function given(event: Event, delivery: Delivery): Given {
     const reaction = reactions[event.event_type];
     if (reaction === undefined) throw new Error(`no reaction to ${event.event_type}`);
-    const { name, id, version } = reaction.about(event);
-    return { event, subject: String(id), version, delivery, reaction, name };
+    const { kind, name, id, version } = reaction.about(event);
+    return { event, subject: `${kind}:${id}`, version, delivery, reaction, name };
   }
 
   function fromLog(logged: LoggedEvent): Given | undefined {
@@ -163,17 +163,18 @@ export function createSettlement({ pool, reactions, retryDelaysMs, appName, metr
 
   function tell(one: Given, settled: Settled, source: Source): void {
     const { event_type, event_id } = one.event;
-    const fields = { event_type, event_id, [one.name]: one.reaction.about(one.event).id };
+    const { id } = one.reaction.about(one.event);
+    const fields = { event_type, event_id, [one.name]: id };
     within(one, () => {
       if (settled === 'handled') {
         metrics.handled.inc();
         if (source === 'log') metrics.caughtUp.inc();
-        log.info({ ...fields, ...(source === 'log' && { from: 'log' }) }, `Received event ${event_type} with ${one.name}=${one.subject}`);
+        log.info({ ...fields, ...(source === 'log' && { from: 'log' }) }, `Received event ${event_type} with ${one.name}=${id}`);
       } else if (settled === 'duplicate') {
         metrics.duplicate.inc();
         log.debug(fields, `Received event ${event_type} again`);
       } else if (settled === 'waits') {
-        log.debug(fields, `Event ${event_type} waits behind an earlier one of ${one.name}=${one.subject}`);
+        log.debug(fields, `Event ${event_type} waits behind an earlier one of ${one.name}=${id}`);
       } else if (settled === 'stale') {
         metrics.stale.inc();
         log.warn({ ...fields, version: one.version }, `Dropped event ${event_type}, which is older than what was handled`);

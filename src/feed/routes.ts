@@ -63,7 +63,7 @@ export function addFeed(app: App, { reader, tail, streams, turns, definitions }:
     },
     async (request, reply) => {
       const { after, limit = limitDefault, wait = 0, user_id, types } = request.query;
-      const filter: Filter = { subject: user_id?.toString(), types: types?.split(',') };
+      const filter: Filter = { subject: user_id === undefined ? undefined : `user:${user_id}`, types: types?.split(',') };
       const { accept, 'last-event-id': lastId } = request.headers;
 
       if (accept !== undefined && preferredType(accept, [...mediaTypes, eventStream]) === eventStream) {

@@ -5,7 +5,7 @@ import { Problem } from '../problem.ts';
 import type { Caller } from '../runtime/turns.ts';
 import { isHash, type Passwords } from '../security/passwords.ts';
 import { raiseNextId } from './adoption.ts';
-import { types } from './events.ts';
+import { kind, types } from './events.ts';
 import { type FieldName, fieldNames, shownNames } from './fields.ts';
 import { columnsSql, type UserRow, userNotFound, userOf } from './queries.ts';
 import { isIdTaken, refusalOf } from './refusals.ts';
@@ -56,7 +56,7 @@ const createSql = eachPayload((payload) => {
   return `with created as (
        insert into "user" (${list()}) values (${numbered(1, (_, parameter) => parameter)})
        returning id, ${list()}, version, created_at, updated_at
-     ), event as (${appendSql('created', { subject: 'id::text', occurredAt: 'created_at', data }, fieldNames.length + 1)})
+     ), event as (${appendSql('created', { kind, id: 'id', occurredAt: 'created_at', data }, fieldNames.length + 1)})
      select ${columnsSql} from created`;
 });
 
@@ -130,7 +130,7 @@ const updateSql = eachPayload(
          and (${list('old.')}) is distinct from (${numbered(3, (name, parameter) => `coalesce(${parameter}, old.${name})`)})
        returning u.id, ${shown('u.')}, u.version, u.created_at, u.updated_at, array_remove(array[
          ${fieldNames.map((name) => `case when u.${name} is distinct from old.${name} then '${name}' end`).join(', ')}], null) as fields
-     ), event as (${appendSql('changed', { subject: 'id::text', occurredAt: 'updated_at', data: dataSql('to_json(fields)', payload) }, fieldNames.length + 3)})
+     ), event as (${appendSql('changed', { kind, id: 'id', occurredAt: 'updated_at', data: dataSql('to_json(fields)', payload) }, fieldNames.length + 3)})
      select ${columnsSql}, false as outdated from changed
      union all
      select ${columnsSql}, outdated from old where not exists (select from changed)`,
@@ -157,7 +157,7 @@ async function write(
 const deleteSql = `with deleted as (
        delete from "user" where id = $1
        returning id, version + 1 as version, ${laterSql('updated_at')} as deleted_at
-     ), event as (${appendSql('deleted', { subject: 'id::text', occurredAt: 'deleted_at', data: `json_build_object('user_id', id, 'version', version)` }, 2)})
+     ), event as (${appendSql('deleted', { kind, id: 'id', occurredAt: 'deleted_at', data: `json_build_object('user_id', id, 'version', version)` }, 2)})
      select id from deleted`;
 
 /** @throws user_not_found */

@@ -24,6 +24,8 @@ const Snapshot = Type.Optional(
 const Changes = Type.Object({ ...Subject, changed: Changed, user: Snapshot }, { additionalProperties: false });
 const Deletion = Type.Object(Subject, { additionalProperties: false });
 
+/** Of the subjects of these events: `user:7`. */
+export const kind = 'user';
 export const types = { created: 'user.created', updated: 'user.updated', deleted: 'user.deleted' } as const;
 
 const envelope = {

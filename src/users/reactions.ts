@@ -1,9 +1,9 @@
 // What this service itself does about its events: it takes note of them.
 import type { Reaction } from '../events/settlement.ts';
-import { types } from './events.ts';
+import { kind, types } from './events.ts';
 
 const takeNote: Reaction = {
-  about: ({ data }) => ({ name: 'user_id', id: Number(data['user_id']), version: Number(data['version']) }),
+  about: ({ data }) => ({ kind, name: 'user_id', id: Number(data['user_id']), version: Number(data['version']) }),
 };
 
 export const reactions: Readonly<Record<string, Reaction>> = {

@@ -147,7 +147,7 @@ for (const kind of brokerKinds) {
         assert.deepEqual([line['user_id'], line['version'], line['event_id']], [1, 1, id]);
         assert.deepEqual(seen, [2]);
         const letters = await carrier.database.query('select event_id, reason, attempts, subject, version from dead_letter');
-        const letter = { event_id: id, reason: 'version 2 was handled before it', attempts: 1, subject: '1', version: '1' };
+        const letter = { event_id: id, reason: 'version 2 was handled before it', attempts: 1, subject: 'user:1', version: '1' };
         assert.deepEqual(letters, laterContainsEarlier ? [] : [letter]);
         assert.equal((await carrier.metrics.stale.get()).values[0]?.value, laterContainsEarlier ? 1 : 0);
       });

@@ -285,7 +285,7 @@ suite('messages that are no event of ours', { concurrency: true }, () => {
       'select attempts, reason, subject, version, message_id from dead_letter order by reason, attempts',
     );
     assert.deepEqual(rows, [
-      { attempts: 0, reason: 'given up by RabbitMQ (delivery_limit)', subject: '8', version: '3', message_id: lost.event_id },
+      { attempts: 0, reason: 'given up by RabbitMQ (delivery_limit)', subject: 'user:8', version: '3', message_id: lost.event_id },
       { attempts: 0, reason: 'given up by RabbitMQ (no reason given)', subject: null, version: null, message_id: null },
       { attempts: 5, reason: 'it was full', subject: null, version: null, message_id: null },
     ]);
@@ -314,7 +314,7 @@ suite('a dead letter', { concurrency: true }, () => {
         letter?.attempts,
         JSON.parse(String(letter?.body)).event_id,
       ],
-      [id, 'user.updated', 'doomed', '1', 'the ledger is closed', retryDelaysMs.length + 1, id],
+      [id, 'user.updated', 'doomed', 'user:1', 'the ledger is closed', retryDelaysMs.length + 1, id],
     );
     isClosed = false;
     const url = carrier.rabbitUrl ?? '';

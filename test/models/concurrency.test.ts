@@ -71,7 +71,7 @@ suite('changes made at once', () => {
   test('have their events handled once, those of each user in that order', async () => {
     const isReceived = ({ event }: Line) => event.startsWith('Received event ') && !event.endsWith(' again');
     const told = await database.query<{ user_id: number; event_ids: string[] }>(
-      'select subject::int as user_id, array_agg(event_id::text order by position) as event_ids from announced group by subject order by 1',
+      `select split_part(subject, ':', 2)::int as user_id, array_agg(event_id::text order by position) as event_ids from announced group by subject order by 1`,
     );
     for (const { event_ids } of told) {
       await service.line((line) => isReceived(line) && line['event_id'] === event_ids.at(-1), 'the last event of a user');
@@ -115,7 +115,7 @@ suite('changes made at once', () => {
     return database.query(
       `select event_id, event_type, trace_id, data, to_char(occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as occurred_at
        from announced where subject = $1 order by position`,
-      [String(id)],
+      [`user:${id}`],
     );
   }
 

@@ -45,7 +45,7 @@ suite('migrations', { concurrency: true }, () => {
     await migrate(settings(database));
     const letters = await database.query('select message_id, event_id, body, properties, headers, subject from dead_letter');
     const body = Buffer.from('{ "a": 9007199254740993 }');
-    assert.deepEqual(letters, [{ message_id: id, event_id: id, body, properties: {}, headers: {}, subject: '7' }]);
+    assert.deepEqual(letters, [{ message_id: id, event_id: id, body, properties: {}, headers: {}, subject: 'user:7' }]);
     assert.deepEqual(await database.query('select reconciled_position from inbox_state'), [{ reconciled_position: '4' }]);
   });
 

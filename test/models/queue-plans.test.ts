@@ -62,7 +62,7 @@ const seed = `
 const relay = (pool: Pool, fateOf: (subject: string) => Fate) => {
   const { log } = captureLog();
   const metrics = createMetrics({ name: 'test', version: '0' });
-  const publisher = createPublisher(({ subject }) => fateOf(subject));
+  const publisher = createPublisher(({ subject }) => fateOf(subject.replace(/^user:/, '')));
   return (limit?: number) => runOnce({ pool, publisher, faultOf: () => undefined, onLogged: () => {}, metrics, log }, limit);
 };
 
@@ -70,31 +70,36 @@ const relay = (pool: Pool, fateOf: (subject: string) => Fate) => {
 // each with another behind it, and as many dead letters. Of the busy user the first half was handled.
 const consumerSeed = [
   `insert into event (position, logged_at, event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
-   select n, now() - interval '1 hour', gen_random_uuid(), 'user.updated', user_id, now(), 'trace', '',
+   select n, now() - interval '1 hour', gen_random_uuid(), 'user.updated', 'user:' || user_id, now(), 'trace', '',
      json_build_object('user_id', user_id::bigint, 'version', version, 'changed', json_build_array('name'))
    from (select n, case when n % 20 = 0 then '1' else (n + 100)::text end as user_id, case when n % 20 = 0 then n / 20 else 1 end as version
          from generate_series(1, ${waiting}) as n) as made`,
   `update event_state set logged_position = ${waiting}, published_position = ${waiting}`,
   `insert into inbox (event_id, trace_id, subject, version)
-   select event_id, trace_id, subject, (data ->> 'version')::bigint from event where subject <> '1' or (data ->> 'version')::bigint <= 500`,
+   select event_id, trace_id, subject, (data ->> 'version')::bigint from event where subject <> 'user:1' or (data ->> 'version')::bigint <= 500`,
   `insert into delivery_retry (event_id, event_type, trace_id, subject, version, attempts, retry_at, body, properties, headers)
-   select event_id, 'user.updated', 'trace', user_id::text, version, 1, case version when 2 then now() else 'infinity' end,
+   select event_id, 'user.updated', 'trace', 'user:' || user_id, version, 1, case version when 2 then now() else 'infinity' end,
      convert_to(json_build_object('event_id', event_id, 'event_type', 'user.updated', 'trace_id', 'trace', 'occurred_at',
        '2025-01-01T10:00:00.000000Z', 'data', json_build_object('user_id', user_id, 'version', version))::text, 'UTF8'), '{}', '{}'
    from (select gen_random_uuid() as event_id, n as user_id, version
          from generate_series(101, 100 + ${waiting / 2}) as n, generate_series(2, 3) as version) as made`,
   `insert into dead_letter (message_id, event_id, event_type, trace_id, subject, version, attempts, reason, body)
-   select n::text, gen_random_uuid(), 'user.updated', 'trace', n::text, 9, 1, 'a test', 'x' from generate_series(1, ${waiting}) as n`,
+   select n::text, gen_random_uuid(), 'user.updated', 'trace', 'user:' || n, 9, 1, 'a test', 'x' from generate_series(1, ${waiting}) as n`,
 ];
 
 // What lies in the tables of the consumer, without what is in the log.
 const consumerRowsSeed = [
-  `insert into inbox (event_id, trace_id, subject, version) select gen_random_uuid(), '', n::text, 1 from generate_series(1, ${waiting}) as n`,
+  `insert into inbox (event_id, trace_id, subject, version) select gen_random_uuid(), '', 'user:' || n, 1 from generate_series(1, ${waiting}) as n`,
   ...consumerSeed.slice(3),
 ];
 
 function consume(pool: Pool, effect: NonNullable<Reaction['effect']>, retryDelaysMs = [3_600_000]) {
-  const about: Reaction['about'] = ({ data }) => ({ name: 'user_id', id: Number(data['user_id']), version: Number(data['version']) });
+  const about: Reaction['about'] = ({ data }) => ({
+    kind: 'user',
+    name: 'user_id',
+    id: Number(data['user_id']),
+    version: Number(data['version']),
+  });
   const { log } = captureLog();
   const metrics = createMetrics({ name: 'test', version: '0' });
   const stopping = new AbortController().signal;
@@ -129,13 +134,13 @@ async function passOne(n: number, { relayPool, consumerPool, other }: Pools): Pr
     [subjects],
   );
   await relay(relayPool, (subject) => (subject === subjects[0] ? 'returned' : 'routed'))(20);
-  await other.query('update event_retry set retry_at = now() where subject = any($1)', [subjects]);
+  await other.query('update event_retry set retry_at = now() where subject = any($1)', [subjects.map((subject) => `user:${subject}`)]);
   await relay(relayPool, () => 'routed')(20);
   for (const look of [
     () => measureBacklog(relayPool),
     () => readEnd(relayPool),
     () => readLog(relayPool, undefined, 10),
-    () => readLog(relayPool, undefined, 10, { subject: subjects[0] }),
+    () => readLog(relayPool, undefined, 10, { subject: `user:${subjects[0]}` }),
     () => readAfter(relayPool, { position: '0', loggedAt: '1970-01-01T00:00:00Z' }, 10),
     () => maintain(relayPool, 30),
   ])
@@ -269,7 +274,7 @@ for (const version of versions) {
         ])
           await look();
         assertBounded(examined.examined);
-        assert.deepEqual(await pool.query('select from inbox where subject = $1 offset 1000', ['1']), [{}]);
+        assert.deepEqual(await pool.query('select from inbox where subject = $1 offset 1000', ['user:1']), [{}]);
       });
 
       test(`20,000 events leave within the fewest rounds where the statistics say ${title}`, async () => {

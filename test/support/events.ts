@@ -3,7 +3,7 @@
 import { type Pool, startPool } from '../../src/db/client.ts';
 import type { Broker } from '../../src/events/broker.ts';
 import { createConsumer } from '../../src/events/consumer.ts';
-import type { Event } from '../../src/events/envelope.ts';
+import type { Event, EventDefinition } from '../../src/events/envelope.ts';
 import { createInProcessBroker } from '../../src/events/in-process.ts';
 import { measureBacklog } from '../../src/events/publishing.ts';
 import { createRabbitBroker } from '../../src/events/rabbitmq.ts';
@@ -44,7 +44,9 @@ export type RunningConsumer = AsyncDisposable & {
 
 export const retryDelaysMs = [10, 20];
 
-export async function startCarrier(kind: BrokerKind): Promise<Carrier> {
+/** @param others types of events beside those of users; their subject is of the kind before the dot, its id in `<kind>_id` */
+export async function startCarrier(kind: BrokerKind, others: readonly EventDefinition[] = []): Promise<Carrier> {
+  const known = [...definitions, ...others];
   await using starting = new AsyncDisposableStack();
   const database = starting.use(await createDatabase());
   const captured = captureLog();
@@ -54,7 +56,7 @@ export async function startCarrier(kind: BrokerKind): Promise<Carrier> {
   const rabbitUrl = kind === 'RabbitMQ' ? starting.use(await createVhost(process.env['TEST_RABBITMQ_URL'] ?? '')).url : undefined;
   const rabbit = { url: rabbitUrl ?? '', appName: 'test', confirmTimeoutMs: 5000, prefetch: 50, consumes: true };
   const broker: Broker = rabbitUrl === undefined ? createInProcessBroker('test') : createRabbitBroker(rabbit, log);
-  const faultOf = createEventCheck(definitions);
+  const faultOf = createEventCheck(known);
   const publisher = starting.use(broker.startPublisher());
   const consuming = starting.use(new AsyncDisposableStack());
   const stack = starting.move();
@@ -69,8 +71,11 @@ export async function startCarrier(kind: BrokerKind): Promise<Carrier> {
     pool,
     rabbitUrl,
     consume(effect, options = {}) {
-      const about: Reaction['about'] = ({ data }) => ({ name: 'user_id', id: Number(data['user_id']), version: Number(data['version']) });
-      const reactions = Object.fromEntries(definitions.map(({ type }) => [type, { effect, about, ...options }]));
+      const about: Reaction['about'] = ({ event_type, data }) => {
+        const [kind = ''] = event_type.split('.');
+        return { kind, name: `${kind}_id`, id: Number(data[`${kind}_id`]), version: Number(data['version']) };
+      };
+      const reactions = Object.fromEntries(known.map(({ type }) => [type, { effect, about, ...options }]));
       const stopping = new AbortController();
       const parts = {
         pool,

@@ -9,7 +9,7 @@ export async function fillLog({ database }: TestService, { events, bytesEach }: 
   await database.query(`
     with filled as (
       insert into event (position, logged_at, event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
-      select n, ${loggedAt}, gen_random_uuid(), 'user.updated', (n % 100)::text, now(), 'filled', 'x',
+      select n, ${loggedAt}, gen_random_uuid(), 'user.updated', 'user:' || n % 100, now(), 'filled', 'x',
         json_build_object('user_id', n % 100, 'version', n, 'changed', json_build_array(repeat('x', ${bytesEach})))
       from generate_series(1, ${events}) as n
     )
