@@ -15,6 +15,7 @@ import { startRelay } from './events/relay.ts';
 import { maintain } from './events/retention.ts';
 import { createEventCheck } from './events/schemas.ts';
 import { startTail } from './events/tail.ts';
+import { bindingsOf } from './events/topology.ts';
 import { createDatabaseCheck } from './health/database.ts';
 import { addDrain } from './http/drain.ts';
 import { publicUrlOf } from './http/identity.ts';
@@ -197,6 +198,7 @@ function describePrivate({ dataDir, account }: EmbeddedPostgres): string {
 }
 
 function createBroker(config: Config, log: Logger): Broker {
+  const bindings = bindingsOf(definitions);
   if (config.RABBITMQ_URL === undefined) return createInProcessBroker(config.APP_NAME);
   return createRabbitBroker(
     {
@@ -204,6 +206,7 @@ function createBroker(config: Config, log: Logger): Broker {
       appName: config.APP_NAME,
       confirmTimeoutMs: config.RABBITMQ_CONFIRM_TIMEOUT_MS,
       prefetch,
+      bindings,
       consumes: config.RUN.includes('consumer'),
     },
     log,

@@ -8,21 +8,22 @@ export function asyncApiDocument(definitions: readonly EventDefinition[], versio
     name: definition.type.replaceAll('.', '_'),
     schemaName,
   }));
+  const kinds = [...new Set(definitions.map(({ type }) => type.split('.')[0]))];
   return {
     asyncapi: '3.1.0',
     info: {
       title: 'Rollcall events',
       version,
       description:
-        'Exactly the committed changes of users, in order for each user, at least once. Tell repeated deliveries by `event_id`, and order by `version`.',
+        'Exactly the committed changes, in order for each user, at least once. Tell repeated deliveries by `event_id`, and order by `version`.',
       license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
-      tags: [{ name: 'users', description: 'Changes of users.' }],
+      tags: kinds.map((kind) => ({ name: kind, description: `Events of the kind \`${kind}\`.` })),
     },
     defaultContentType: 'application/json',
     channels: {
       [exchange]: {
         address: exchange,
-        title: 'Lifecycle events of users',
+        title: 'Events',
         description: `Durable topic exchange; the routing key is the event type. Bind a queue of your own to it. The service itself reads \`${queue}\`.`,
         messages: Object.fromEntries(named.map(({ name }) => [name, { $ref: `#/components/messages/${name}` }])),
         bindings: {

@@ -20,6 +20,8 @@ export type RabbitSettings = {
   readonly confirmTimeoutMs: number;
   /** Deliveries that the consumer holds at once. */
   readonly prefetch: number;
+  /** What the service's own queue takes from the exchange (`bindingsOf`). */
+  readonly bindings: readonly string[];
   /** Whether this process reads the service's own queue. */
   readonly consumes: boolean;
 };
@@ -53,8 +55,6 @@ const queueDeclaration = {
     'x-single-active-consumer': true,
   },
 };
-
-const binding = { exchange, queue, routingKey: 'user.*' };
 
 /** @throws RabbitUrlError */
 export function createRabbitBroker(settings: RabbitSettings, log: Logger): Broker {
@@ -121,7 +121,8 @@ function startPublisher(settings: RabbitSettings, { connection, outages, probe, 
       refusals.clear(purpose);
       // An exchange that was made anew has lost its bindings. With another service's queue bound first, an event would count as
       // published that never reached ours. Not on this channel: a queue that is not there yet would end it.
-      if (settings.consumes) await connection.queueBind(binding).catch(() => {});
+      if (settings.consumes)
+        for (const routingKey of settings.bindings) await connection.queueBind({ exchange, queue, routingKey }).catch(() => {});
     },
     settings.confirmTimeoutMs,
   );
@@ -152,7 +153,7 @@ function subscribe(settings: RabbitSettings, { handle, bury }: Subscriber, link:
       await channel.exchangeDeclare(exchangeDeclaration);
       await channel.queueDeclare(deadLetterDeclaration);
       await channel.queueDeclare(queueDeclaration);
-      await channel.queueBind(binding);
+      for (const routingKey of settings.bindings) await channel.queueBind({ exchange, queue, routingKey });
     },
     onReady() {
       outages.back();

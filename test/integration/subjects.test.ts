@@ -4,8 +4,10 @@ import { suite, test } from 'node:test';
 import { Type } from 'typebox';
 import { migrate, readMigrations } from '../../src/db/migrate.ts';
 import { Envelope, type EventDefinition } from '../../src/events/envelope.ts';
+import { bindingsOf } from '../../src/events/topology.ts';
+import { definitions } from '../../src/users/events.ts';
 import { createDatabase } from '../support/database.ts';
-import { startCarrier } from '../support/events.ts';
+import { brokerKinds, startCarrier } from '../support/events.ts';
 import { startService } from '../support/service.ts';
 
 const orderPlaced: EventDefinition = {
@@ -20,29 +22,36 @@ const orderSql = `insert into outbox (event_id, event_type, aggregate_id, subjec
   values (gen_random_uuid(), 'order.placed', $1::bigint, 'order:' || $1::bigint, now(), 'order trace', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
     json_build_object('order_id', $1::bigint, 'version', $2::int))`;
 
+test('the queue is bound for each kind of event, and a type that names none is refused', () => {
+  assert.deepEqual(bindingsOf([...definitions, orderPlaced]), ['user.*', 'order.*']);
+  for (const type of ['ping', 'user.', '.created', 'user.created.twice', 'User.created'])
+    assert.throws(() => bindingsOf([{ ...orderPlaced, type }]), /no queue would take it/, type);
+});
+
 suite('subjects', { concurrency: true }, () => {
-  test('of two kinds with the same id and version both take effect, and one that fails holds up no other', async () => {
-    await using carrier = await startCarrier('in-process', [orderPlaced]);
-    const taken: string[] = [];
-    carrier.consume(async (_tx, { event_type, data }) => {
-      if (event_type === 'order.placed' && data['version'] === 1) throw new Error('the order is refused');
-      taken.push(`${event_type} ${data['version']}`);
+  for (const broker of brokerKinds)
+    test(`of two kinds with the same id and version both take effect, and one that fails holds up no other (${broker})`, async () => {
+      await using carrier = await startCarrier(broker, [orderPlaced]);
+      const taken: string[] = [];
+      carrier.consume(async (_tx, { event_type, data }) => {
+        if (event_type === 'order.placed' && data['version'] === 1) throw new Error('the order is refused');
+        taken.push(`${event_type} ${data['version']}`);
+      });
+      await carrier.database.query(orderSql, [1, 1]);
+      await carrier.append(1, 1);
+      await carrier.append(1, 2);
+      await carrier.relay();
+      await carrier.line(({ event }) => /dead-lettered$/.test(event));
+      await carrier.line(
+        (line) => /^Received event user/.test(line.event) && carrier.lines.filter(({ event }) => /^Received/.test(event)).length === 2,
+      );
+      assert.deepEqual(taken, ['user.updated 1', 'user.updated 2']);
+      assert.deepEqual(await carrier.database.query('select subject, version from inbox order by version'), [
+        { subject: 'user:1', version: '1' },
+        { subject: 'user:1', version: '2' },
+      ]);
+      assert.deepEqual(await carrier.database.query('select subject from dead_letter'), [{ subject: 'order:1' }]);
     });
-    await carrier.database.query(orderSql, [1, 1]);
-    await carrier.append(1, 1);
-    await carrier.append(1, 2);
-    await carrier.relay();
-    await carrier.line(({ event }) => /dead-lettered$/.test(event));
-    await carrier.line(
-      (line) => /^Received event user/.test(line.event) && carrier.lines.filter(({ event }) => /^Received/.test(event)).length === 2,
-    );
-    assert.deepEqual(taken, ['user.updated 1', 'user.updated 2']);
-    assert.deepEqual(await carrier.database.query('select subject, version from inbox order by version'), [
-      { subject: 'user:1', version: '1' },
-      { subject: 'user:1', version: '2' },
-    ]);
-    assert.deepEqual(await carrier.database.query('select subject from dead_letter'), [{ subject: 'order:1' }]);
-  });
 
   test('of another kind are none of the events of a user', async () => {
     await using service = await startService();

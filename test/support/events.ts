@@ -10,6 +10,7 @@ import { createRabbitBroker } from '../../src/events/rabbitmq.ts';
 import { runOnce } from '../../src/events/relay.ts';
 import { createEventCheck } from '../../src/events/schemas.ts';
 import type { Reaction } from '../../src/events/settlement.ts';
+import { bindingsOf } from '../../src/events/topology.ts';
 import { startLoop } from '../../src/runtime/loop.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { definitions } from '../../src/users/events.ts';
@@ -54,7 +55,14 @@ export async function startCarrier(kind: BrokerKind, others: readonly EventDefin
   const metrics = createMetrics({ name: 'test', version: '0' });
   const pool = starting.use(startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 }, 8));
   const rabbitUrl = kind === 'RabbitMQ' ? starting.use(await createVhost(process.env['TEST_RABBITMQ_URL'] ?? '')).url : undefined;
-  const rabbit = { url: rabbitUrl ?? '', appName: 'test', confirmTimeoutMs: 5000, prefetch: 50, consumes: true };
+  const rabbit = {
+    url: rabbitUrl ?? '',
+    appName: 'test',
+    confirmTimeoutMs: 5000,
+    prefetch: 50,
+    bindings: bindingsOf(known),
+    consumes: true,
+  };
   const broker: Broker = rabbitUrl === undefined ? createInProcessBroker('test') : createRabbitBroker(rabbit, log);
   const faultOf = createEventCheck(known);
   const publisher = starting.use(broker.startPublisher());
