@@ -1,5 +1,5 @@
 // Whether a schema can take the place of another one without breaking a client that was generated from it: what callers send must
-// go on being taken, and what they get must go on being what they were told. A keyword that is not known here counts as a break
+// go on being taken, and what they get must go on being what they were told. An unknown keyword counts as a break
 // where it differs, so that none passes unseen.
 
 export type Direction = 'sent' | 'got';

@@ -119,7 +119,7 @@ function readParameters(query: string, fault: Fault): ReadonlyMap<string, string
       // What is not even a word may be a part of a password.
       const which = /^[a-z_]{1,40}$/i.test(name) ? name : 'a parameter';
       const cure = name === 'connect_timeout' ? 'set DATABASE_CONNECT_TIMEOUT_MS' : `remove it; there are ${known.join(', ')}`;
-      fault(`has ${which} after the ?, which is not known here: ${cure}.`);
+      fault(`has ${which} after the ?, which is not allowed: ${cure}.`);
     } else if (given.has(name)) fault(`has ${name} twice: keep one.`);
     else if (text !== '') given.set(name, decode(name, text, fault));
   }

@@ -149,7 +149,7 @@ function readParameters(query: string, isTls: boolean, fault: Fault): Parameters
     if (!known.includes(name)) {
       // What is not even a word may be a part of a password.
       const which = /^[a-z_]{1,40}$/i.test(name) ? name : 'a parameter';
-      fault(`has ${which} after the ?, which is not known here: there are ${known.join(', ')}.`);
+      fault(`has ${which} after the ?, which is not allowed: there are ${known.join(', ')}.`);
     } else if (given.has(name) && name !== 'auth_mechanism') fault(`has ${name} twice: keep one.`);
     else if (text === '') fault(`has ${name} without a value: write one, or leave it out.`);
     else if (name === 'auth_mechanism' && text.toLowerCase() !== 'plain')

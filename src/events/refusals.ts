@@ -11,7 +11,7 @@ type Refusal = {
 
 const port = 'RabbitMQ listens at 5672, or 5671 with TLS, and 15672 is its management page';
 const unknownAuthority =
-  'RabbitMQ shows a certificate of an authority that is not known here: name the certificate of that authority as cacertfile in RABBITMQ_URL.';
+  'RabbitMQ shows a certificate of an unknown authority: name the certificate of that authority as cacertfile in RABBITMQ_URL.';
 
 /** By the client's codes and Node's; where the server's words decide, by these too. The first that matches counts. */
 const refusals: readonly (readonly [code: RegExp, message: RegExp, sentence: string])[] = [

@@ -128,7 +128,7 @@ async function publish(due: Message, outcome: Outcome, { publisher, faultOf, met
   outcome.returned.push(due);
   metrics.unroutable.inc();
   atMostOnceAMinute(log, `${event_type} came back`, (count) => {
-    log.warn({ event_type, event_id, reason: result.returned, count }, `Event ${event_type} came back and stays in the outbox`);
+    log.warn({ event_type, event_id, reason: result.returned, count }, `Event ${event_type} was returned by the broker; will retry`);
   });
   return false;
 }

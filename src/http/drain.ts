@@ -1,4 +1,4 @@
-// The end of the HTTP server without a failed request: first new work is turned elsewhere, then the door is closed.
+// Graceful shutdown of the HTTP server: fail readiness, then stop accepting connections, then answer what is under way.
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';

@@ -48,10 +48,7 @@ export function addHosts(app: FastifyInstance, { HOST, PUBLIC_URL, ALLOWED_HOSTS
     // RFC 9112, section 3.2.2: the authority of the target stands for the Host header.
     const host = parseHost(authorityOf(originalUrl) ?? headers.host ?? '');
     if (host === undefined || !isOurs(host)) {
-      throw new Problem(
-        'misdirected_request',
-        'The host of the request is none of this service: it is not in PUBLIC_URL or ALLOWED_HOSTS.',
-      );
+      throw new Problem('misdirected_request', 'The host of the request is unknown: it is not in PUBLIC_URL or ALLOWED_HOSTS.');
     }
     done();
   });
@@ -84,7 +81,7 @@ export function addOrigins(app: FastifyInstance, { PUBLIC_URL, CORS_ORIGINS }: N
     if (safeMethods.includes(method) || (origin !== undefined && listed.has(origin))) return done();
     const isCrossSite = site !== undefined && site !== 'same-origin' && site !== 'none';
     if (isCrossSite || (origin !== undefined && !isOurs(origin))) {
-      throw new Problem('cross_site_request', 'A page of another site may not do this: its origin is not in PUBLIC_URL or CORS_ORIGINS.');
+      throw new Problem('cross_site_request', 'Cross-site request refused: its origin is not in PUBLIC_URL or CORS_ORIGINS.');
     }
     done();
   });

@@ -105,7 +105,7 @@ function violationOf({ keyword, params, instancePath, message, parentSchema }: E
   const within = (name: string) => (path === '' ? name : `${path}.${name}`);
   if (keyword === 'required') return { key: within(params['missingProperty']), message: 'is required', source };
   if (keyword === 'additionalProperties')
-    return { key: within(String(params['additionalProperty']).slice(0, 100)), message: 'is not known here', source };
+    return { key: within(String(params['additionalProperty']).slice(0, 100)), message: 'is not allowed', source };
   if (keyword === 'minLength') return { key: path, message: `must have at least ${codePoints(params['limit'])}`, source };
   if (keyword === 'maxLength') return { key: path, message: `must have at most ${codePoints(params['limit'])}`, source };
   if (keyword === 'type') return { key: path, message: `must be of type ${[params['type']].flat().join(' or ')}`, source };

@@ -124,7 +124,7 @@ for (const kind of brokerKinds) {
       await carrier.append(1, 0);
       await carrier.append(2, 1);
       await carrier.step();
-      await carrier.line(({ event }) => event === 'Event user.updated came back and stays in the outbox');
+      await carrier.line(({ event }) => event === 'Event user.updated was returned by the broker; will retry');
       while ((await carrier.backlog()) > 1) await carrier.step();
       await carrier.line(({ event }) => event === 'Received event user.updated with user_id=2');
       assert.ok(!carrier.lines.some(({ event }) => event.endsWith('user_id=1')));

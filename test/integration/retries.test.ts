@@ -182,7 +182,7 @@ suite('events that came back', { concurrency: true }, () => {
       'user.deleted',
     );
     while ((await relay.step()).taken === 500);
-    const told = relay.lines.filter(({ event }) => event.endsWith('came back and stays in the outbox'));
+    const told = relay.lines.filter(({ event }) => event.endsWith('was returned by the broker; will retry'));
     assert.deepEqual(
       told.map(({ event_type, count, reason, level, trace_id }) => ({ event_type, count, reason, level, trace_id })),
       ['user.updated', 'user.deleted'].map((event_type) => ({

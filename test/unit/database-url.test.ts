@@ -76,7 +76,7 @@ const wrong: Readonly<Record<string, RegExp>> = {
   'postgres://h1,h2?target_session_attrs=standby': /write read-write/,
   'postgres://h1,h2?target_session_attrs=master': /one of any, read-write, primary/,
   'postgres://h?connect_timeout=10': /set DATABASE_CONNECT_TIMEOUT_MS/,
-  'postgres://h?sslmod=require': /has sslmod after the \?, which is not known here/,
+  'postgres://h?sslmod=require': /has sslmod after the \?, which is not allowed/,
   'postgres://h?sslmode=require&sslmode=disable': /has sslmode twice/,
   [`postgres://${'u'.repeat(64)}@h`]: /more than 63 bytes/,
   [`postgres://h/${'ü'.repeat(32)}`]: /more than 63 bytes/,

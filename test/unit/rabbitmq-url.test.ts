@@ -133,7 +133,7 @@ suite('RABBITMQ_URL is refused by name', () => {
     'rabbitmq://host': /must look like amqp:/,
     'amqp:host': /must look like amqp:/,
     'host:5672': /must look like amqp:/,
-    'amqp://host?foo=1': /has foo after the \?, which is not known here: there are heartbeat, /,
+    'amqp://host?foo=1': /has foo after the \?, which is not allowed: there are heartbeat, /,
     'amqp://host?Heartbeat=1': /has Heartbeat after the \?/,
     'amqp://host?frame_max=1': /has frame_max/,
     'amqp://host?%20s3cret=1': /has a parameter after the \?/,
