@@ -47,7 +47,7 @@ export const Settings = Type.Object({
   RABBITMQ_CONFIRM_TIMEOUT_MS: Ms(
     5000,
     'Longest wait for the confirm of a published event; then its channel is closed and the event is sent again.',
-    // With the time that a batch may take, below the 15 s after which PostgreSQL ends the relay's transaction.
+    // src/timings.ts holds it against the other times of the relay.
     10_000,
   ),
   EVENT_PAYLOAD: Type.Enum(['full', 'id'], {

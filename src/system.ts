@@ -1,6 +1,6 @@
 // Everything that runs, in the order in which it starts; the reverse is the shutdown.
 import { createApp } from './app.ts';
-import type { Config } from './config.ts';
+import { type Config, ConfigError } from './config.ts';
 import { type ConnectionSettings, type Pool, startPool } from './db/client.ts';
 import { type EmbeddedPostgres, startEmbedded } from './db/embedded.ts';
 import { asyncApiDocument } from './events/asyncapi.ts';
@@ -29,6 +29,7 @@ import type { HashCost } from './security/hash-worker.ts';
 import { startPasswords } from './security/passwords.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { createMetrics } from './telemetry/metrics.ts';
+import { own, timingFaults } from './timings.ts';
 import { definitions } from './users/events.ts';
 import { reactions } from './users/reactions.ts';
 
@@ -98,6 +99,8 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const gaugesPool = starting.use(startPool({ ...connection, statementTimeoutMs: healthStatementMs }, 1));
   const schema = starting.use(await prepareSchema(connection, config.DATABASE_ADMIN_URL, pool, log, options.onFault ?? (() => {})));
 
+  const faults = timingFaults({ ...own, confirmTimeoutMs: config.RABBITMQ_CONFIRM_TIMEOUT_MS, retryDelaysMs });
+  if (faults.length > 0) throw new ConfigError(faults);
   const broker = createBroker(config, log);
   const faultOf = createEventCheck(definitions);
   if (runs('consumer')) {

@@ -14,9 +14,9 @@ const floors = [
   ['db'],
   ['events', 'http'],
   ['users'],
-  ['auth', 'feed', 'health'],
+  ['feed', 'health'],
   ['app'],
-  ['schema'],
+  ['schema', 'timings'],
   ['system', 'faults'],
   ['main', 'cli'],
 ];
@@ -60,16 +60,45 @@ function placeOf(path: string): string {
   return (path.split('/')[1] ?? '').replace(/\.ts$/, '');
 }
 
+function packageOf(name: string): string {
+  return name
+    .split('/')
+    .slice(0, name.startsWith('@') ? 2 : 1)
+    .join('/');
+}
+
 function floorOf(path: string): number {
   return floors.findIndex((floor) => floor.includes(placeOf(path)));
 }
 
+/** The rule that is broken, where, and what to do about it. */
+function assertNone(broken: readonly string[], rule: string, cure: string): void {
+  assert.ok(broken.length === 0, `${rule}\n  ${broken.join('\n  ')}\n${cure}`);
+}
+
 suite('architecture', () => {
+  test('what the rules name is there', () => {
+    const places = new Set(files.map(({ path }) => placeOf(path)));
+    const named = [...floors.flat(), ...Object.values(doors).flat()];
+    assertNone(
+      named.filter((place) => !places.has(place)),
+      'The rules name folders or files that src/ does not have:',
+      'Take them out of test/architecture.test.ts.',
+    );
+    const imported = new Set(files.flatMap(({ imports }) => imports.map(packageOf)));
+    assertNone(
+      Object.keys(doors).filter((name) => !imported.has(name)),
+      'The rules give doors to packages that nothing imports:',
+      'Take them out of test/architecture.test.ts.',
+    );
+  });
+
   test('there are files to look at, and every one stands on a floor', () => {
     assert.ok(files.length > 30);
-    assert.deepEqual(
+    assertNone(
       files.map(({ path }) => path).filter((path) => floorOf(path) === -1),
-      [],
+      'These files stand on no floor:',
+      'Give their folder a floor in test/architecture.test.ts: above all that it imports, below all that import it.',
     );
   });
 
@@ -79,18 +108,23 @@ suite('architecture', () => {
         .filter((target) => target.startsWith('src/') && placeOf(target) !== placeOf(file.path) && floorOf(target) >= floorOf(file.path))
         .map((target) => `${file.path} -> ${target}`),
     );
-    assert.deepEqual(wrong, []);
+    assertNone(
+      wrong,
+      'A file imports from its own folder or a lower floor:',
+      'Hand the value in from src/system.ts or src/app.ts, or move what both need to a lower floor.',
+    );
   });
 
   test('every import names a file that exists, and nothing in src imports from outside src', () => {
     const paths = new Set(files.map(({ path }) => path));
-    assert.deepEqual(
+    assertNone(
       files.flatMap((file) =>
         local(file)
           .filter((target) => !paths.has(target))
           .map((target) => `${file.path} -> ${target}`),
       ),
-      [],
+      'An import names a file of src/ that exists:',
+      'Write its path with its extension; what src/ needs from outside belongs into src/.',
     );
   });
 
@@ -107,23 +141,31 @@ suite('architecture', () => {
       finished.add(path);
       return undefined;
     };
-    for (const { path } of files) assert.equal(walk(path, [])?.join(' -> '), undefined);
+    assertNone(
+      [...new Set(files.map(({ path }) => walk(path, [])?.join(' -> ')))].filter((circle) => circle !== undefined),
+      'Imports go in a circle:',
+      'Move what both ends need into a file of its own.',
+    );
   });
 
   test('an outside package enters through its own door', () => {
     const wrong = files.flatMap(({ path, imports }) =>
       imports
         .filter((name) => !name.startsWith('.') && !name.startsWith('node:'))
-        .map((name) => (name.startsWith('@') ? name.split('/').slice(0, 2) : name.split('/').slice(0, 1)).join('/'))
+        .map(packageOf)
         .filter((name) => !(doors[name] ?? []).includes(placeOf(path)))
         .map((name) => `${path} imports ${name}`),
     );
-    assert.deepEqual(wrong, []);
+    assertNone(
+      wrong,
+      'A package enters through its own door:',
+      'Use what the folder of its door offers, or add a door to test/architecture.test.ts.',
+    );
   });
 
   test('only config.ts reads the environment', () => {
     const wrong = files.filter(({ path, text }) => path !== 'src/config.ts' && /process\.env\b/.test(text)).map(({ path }) => path);
-    assert.deepEqual(wrong, []);
+    assertNone(wrong, 'Only src/config.ts reads the environment:', 'Declare a setting there, and hand its value in.');
   });
 
   test('no file has a name that explains nothing, and a file never repeats the name of its folder', () => {
@@ -131,13 +173,14 @@ suite('architecture', () => {
     const wrong = files
       .map(({ path }) => path)
       .filter((path) => path.split('/').some((part) => empty.test(part.replace(/\.ts$/, ''))) || /\/(\w+)\/\1[.-]/.test(path));
-    assert.deepEqual(wrong, []);
+    assertNone(wrong, 'A name says what is in a file, and does not repeat its folder:', 'Name it after what it owns.');
   });
 
   test('every file opens with what it owns', () => {
-    assert.deepEqual(
+    assertNone(
       files.filter(({ text }) => !text.startsWith('// ')).map(({ path }) => path),
-      [],
+      'A file opens with a comment of one to three lines:',
+      'Say what the file owns, and the promise that it keeps.',
     );
   });
 });

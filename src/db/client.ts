@@ -28,8 +28,8 @@ export type ConnectionSettings = {
 
 /** Time for the server's own cancel to arrive before the client closes a connection that may be dead. */
 const cancelGraceMs = 300;
-/** Above the relay's confirm timeout (at most this minus the statements around it), so that a holder that stopped lets go. */
-const idleInTransactionMs = 15_000;
+/** After it PostgreSQL ends a transaction whose holder has stopped, and with it the relay's lock. */
+export const idleInTransactionMs = 15_000;
 
 function clientConfig(settings: ConnectionSettings): pg.ClientConfig {
   return {

@@ -14,9 +14,12 @@ export type Subjected = { readonly event: Event; readonly subject: string; reado
 const freeSql = `(select version from delivery_retry where subject = given.subject order by version limit 1) is null
   and (select true from dead_letter where dead_letter.event_id = given.event_id and redriven_at is null limit 1) is null`;
 const lastSql = '(select version from inbox where inbox.subject = given.subject order by version desc limit 1)';
-/** The inbox keeps ids for `inboxDays`; the rest is for clocks that differ. */
-const sinceSql = `(select greatest(complete_since, now() - interval '6 days') from inbox_state where only_row)`;
+/** The inbox keeps ids for so long, and what is older than `sinceDays` is not asked for. */
 export const inboxDays = 7;
+export const sinceDays = 6;
+const sinceSql = `(select greatest(complete_since, now() - interval '${sinceDays} days') from inbox_state where only_row)`;
+/** A retry that is due later than any can be: the clock has been put back since. */
+export const retryMinutesMax = 10;
 const claimsMax = 100;
 
 const insertSql = 'insert into inbox (event_id, trace_id, subject, version) select event_id, trace_id, subject, version from';
@@ -121,7 +124,7 @@ export async function readState(tx: Tx, given: Subjected): Promise<State> {
     `select exists (select from inbox where event_id = $1) as handled,
        exists (select from dead_letter where event_id = $1 and redriven_at is null) as dead,
        (select version from inbox where subject = $2 order by version desc limit 1) as last,
-       (select retry_at <= now() or (retry_at > now() + interval '10 minutes' and retry_at < 'infinity')
+       (select retry_at <= now() or (retry_at > now() + interval '${retryMinutesMax} minutes' and retry_at < 'infinity')
         from delivery_retry where event_id = $1) as due,
        coalesce((select version from delivery_retry where subject = $2 and event_id <> $1 order by version limit 1) < $3, false) as behind`,
     [given.event.event_id, given.subject, given.version],

@@ -21,7 +21,7 @@ const sequenceSize = 2000;
 /** A burst is in the log before its first batch is published, up to this many. */
 const loggedMax = 20_000;
 /** No further event of a batch is started after this; the transaction then ends well within its own idle limit. */
-const batchMs = 3000;
+export const batchMs = 3000;
 const pollMs = { shortest: 20, longest: 1000 };
 /** What comes in meanwhile shares the next round: under a steady load a round for each event would cost more than the event. */
 const restMs = 25;

@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { own, type Timings, timingFaults } from '../../src/timings.ts';
+
+const right: Timings = { ...own, confirmTimeoutMs: 10_000, retryDelaysMs: [1000, 5000] };
+
+test('the times of the service fit each other, with the longest confirm timeout that may be set', () => {
+  assert.deepEqual(timingFaults(right), []);
+});
+
+test('each relation that does not hold is told', () => {
+  const wrong: readonly (readonly [Partial<Timings>, RegExp])[] = [
+    [{ confirmTimeoutMs: 11_000 }, /RABBITMQ_CONFIRM_TIMEOUT_MS \(11000\)/],
+    [{ batchMs: 10_000 }, /RABBITMQ_CONFIRM_TIMEOUT_MS/],
+    [{ idleInTransactionMs: 5000 }, /RABBITMQ_CONFIRM_TIMEOUT_MS/],
+    [{ retryDelaysMs: [1000, 600_000] }, /more than 10 minutes/],
+    [{ retryDelaysMs: [5000, 1000] }, /get shorter/],
+    [{ sinceDays: 7 }, /take effect twice/],
+  ];
+  for (const [change, words] of wrong) {
+    const faults = timingFaults({ ...right, ...change });
+    assert.equal(faults.length, 1, JSON.stringify(change));
+    assert.match(faults[0] ?? '', words);
+  }
+});
