@@ -1,6 +1,6 @@
 // How long an outage of the broker is felt after its end.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startNetwork } from '../chaos/network.ts';
+import { startNetwork } from '../harness/network.ts';
 import { measureBacklog } from '../src/events/publishing.ts';
 import type { Database } from './database.ts';
 import { createCaller, timeOf } from './load.ts';

@@ -3,8 +3,9 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { findPort } from '../harness/ports.ts';
 import { startRabbit, type TestVhost } from '../test/support/rabbitmq.ts';
-import { type Child, findPort, startChild } from './child.ts';
+import { type Child, startChild } from './child.ts';
 import { type Database, startDatabases } from './database.ts';
 
 export type Service = Child & { readonly url: string };

@@ -2,11 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { startNetwork } from '../harness/network.ts';
+import { findPort } from '../harness/ports.ts';
 import type { Broker, Vhost } from './broker.ts';
 import type { History } from './history.ts';
-import { findPort, Instance } from './instance.ts';
+import { Instance } from './instance.ts';
 import { Load } from './load.ts';
-import { startNetwork } from './network.ts';
 import { type Database, type Postgres, role } from './postgres.ts';
 import type { Random } from './random.ts';
 import type { Servers } from './servers.ts';

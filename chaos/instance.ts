@@ -1,10 +1,9 @@
 // One process of the service, with networks of its own to the database and to the broker.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, type WriteStream } from 'node:fs';
-import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { Network } from './network.ts';
+import type { Network } from '../harness/network.ts';
 import type { Watchdog } from './watchdog.ts';
 
 export type InstanceOptions = {
@@ -199,17 +198,5 @@ export class Instance implements AsyncDisposable {
     life.expected = true;
     life.child.kill(signal);
     return life.ended;
-  }
-}
-
-/** A port that nobody listens on, below those from which systems choose for outgoing connections, since it is used again and again. */
-export async function findPort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
-    const free = await new Promise<boolean>((resolve) => {
-      const server = createServer().once('error', () => resolve(false));
-      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-    });
-    if (free) return port;
   }
 }

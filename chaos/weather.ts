@@ -1,6 +1,6 @@
 // Bad weather on some networks while something happens, and good weather after it.
 import { setInterval as every } from 'node:timers/promises';
-import type { Network } from './network.ts';
+import type { Network } from '../harness/network.ts';
 
 /** A run that is broken off is not mended: its end takes everything away. */
 export async function during(

@@ -1,7 +1,8 @@
 // Faults of the way to a server: the server itself is well.
+
+import type { Network } from '../../harness/network.ts';
 import type { Cluster } from '../cluster.ts';
 import type { Fault } from '../fault.ts';
-import type { Network } from '../network.ts';
 import { during, resetEach } from '../weather.ts';
 
 export type Way = {

@@ -207,7 +207,7 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
     await using service = await startService({ RABBITMQ_URL: vhost.url, RUN: 'api,relay' });
     const { id } = await service.createUser();
     await service.call('PUT', `/users/${id}`, { name: 'Nobody hears this' });
-    await service.line(({ event, reason }) => event.startsWith('Event user.updated came back') && reason === 'NO_ROUTE');
+    await service.line(({ event, reason }) => event.startsWith('Event user.updated was returned by the broker') && reason === 'NO_ROUTE');
     await service.createUser();
     await other.count(2);
     await service.backlog(1);

@@ -3,8 +3,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { findPort } from '../../harness/ports.ts';
 import { findProgram } from './packages.ts';
-import { findAccount, findFreePort, makeFolder, type TestPostgres } from './postgres.ts';
+import { findAccount, makeFolder, type TestPostgres } from './postgres.ts';
 
 /** `url` is that of the server's, through PgBouncer. */
 export type TestPgbouncer = AsyncDisposable & { readonly url: string };
@@ -15,7 +16,7 @@ export async function startPgbouncer(server: TestPostgres, settings: Readonly<Re
   await using starting = new AsyncDisposableStack();
   const dir = await makeFolder(account);
   starting.defer(() => rm(dir, { recursive: true, force: true }));
-  const port = await findFreePort();
+  const port = await findPort();
   const all = {
     listen_addr: '127.0.0.1',
     listen_port: String(port),

@@ -3,12 +3,12 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chown, cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { findPort } from '../../harness/ports.ts';
 import { findProgram } from './packages.ts';
 
 export const versions = [15, 18] as const;
@@ -53,14 +53,6 @@ export async function makeFolder({ uid, gid }: Account): Promise<string> {
   return dir;
 }
 
-export async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 export function startPostgres(version: Version, options: Options = {}): Promise<TestPostgres> {
   return startServer(version, options);
 }
@@ -86,7 +78,7 @@ async function startServer(
     if (account.uid !== undefined && account.gid !== undefined) await chown(join(data, name), account.uid, account.gid);
   }
 
-  const port = await findFreePort();
+  const port = await findPort();
   const own = { port: String(port), listen_addresses: '127.0.0.1', unix_socket_directories: dir, fsync: 'off', timezone: 'UTC' };
   const args = Object.entries({ ...own, ...settings }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   let child: ChildProcess | undefined;

@@ -2,6 +2,7 @@
 
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type NetConnectOpts, type Socket } from 'node:net';
+import { findPort } from '../../harness/ports.ts';
 
 export type Proxy = AsyncDisposable & {
   readonly port: number;
@@ -32,7 +33,7 @@ export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
     }
     if (frozen) for (const socket of pair) socket.pause();
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(await findPort(), '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
 

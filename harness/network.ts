@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type NetConnectOpts, type Socket } from 'node:net';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { findPort } from './ports.ts';
 
 export type Direction = 'toServer' | 'toClient';
 
@@ -37,7 +38,7 @@ export async function startNetwork(target: NetConnectOpts): Promise<Network> {
     pairs.add(pair);
     pair.ended.then(() => pairs.delete(pair));
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(await findPort(), '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
 
