@@ -150,8 +150,7 @@ export class Broker implements AsyncDisposable {
     const { name, pid } = await this.#node();
     const program = join(dirname(readlinkSync(`/proc/${pid}/exe`)), 'erl_call');
     const cookie = readFileSync(join(home, '.erlang.cookie'), 'utf8').trim();
-    // The port of the node's name server is the one after that of AMQP (test/support/rabbitmq.ts).
-    const env = { ...process.env, ERL_EPMD_PORT: String(this.port + 1) };
+    const env = { ...process.env, ERL_EPMD_PORT: String(this.#rabbit.epmdPort) };
     return {
       pid,
       async evaluate(expression) {

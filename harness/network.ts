@@ -1,6 +1,6 @@
 // A TCP proxy that is a bad network: it refuses, resets, holds one way or both, delays and slices what passes.
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type NetConnectOpts, type Socket } from 'node:net';
+import { connect, createServer, type NetConnectOpts, type Socket } from 'node:net';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { findPort } from './ports.ts';
 
@@ -38,9 +38,9 @@ export async function startNetwork(target: NetConnectOpts): Promise<Network> {
     pairs.add(pair);
     pair.ended.then(() => pairs.delete(pair));
   });
-  server.listen(await findPort(), '127.0.0.1');
+  const port = await findPort();
+  server.listen(port, '127.0.0.1');
   await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
 
   function reset(): number {
     const open = pairs.size;

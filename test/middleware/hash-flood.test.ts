@@ -39,12 +39,10 @@ test('a flood of POSTs from one network holds up no POST from another, and ends 
     statuses.push(await post(service, `2001:db8::${n.toString(16)}`, leaving.signal));
   });
   await waiting(service, (count) => count >= floodSize / 2);
-  // On a busy machine many of the flood are refused meanwhile, since they have waited too long.
-  const hashed = () => statuses.filter((status) => status === 201).length;
-  const before = hashed();
+  const before = statuses.length;
   assert.equal(await post(service, '2001:db8:0:1::1'), 201);
-  const passed = hashed() - before;
-  assert.ok(passed < floodSize / 4, `${passed} of the flood were hashed meanwhile`);
+  const passed = statuses.length - before;
+  assert.ok(passed < floodSize / 4, `${passed} of the flood were answered meanwhile`);
   leaving.abort();
   await Promise.all(flood);
   await waiting(service, (count) => count === 0);

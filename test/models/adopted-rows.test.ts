@@ -116,11 +116,8 @@ suite('passwords of an adopted table', { concurrency: true }, () => {
     await database.query(`insert into "user" (name, surname, password) select 'Ann', 'Lee', typed from unnest($1::text[]) as typed`, [all]);
     await using service = await startService(patient, { database });
     for (const [n, typed] of all.entries()) {
-      const put = () => service.call('PUT', `/users/${n + 1}`, { password: 'correct horse battery' });
-      let answer = await put();
-      // On a busy machine the dearest verify is given up after its ten seconds, and the caller is asked to try again.
-      while (answer.status === 503) answer = await put();
-      assert.equal(answer.status, 200, typed.slice(0, 100));
+      const { status } = await service.call('PUT', `/users/${n + 1}`, { password: 'correct horse battery' });
+      assert.equal(status, 200, typed.slice(0, 100));
     }
     const rows = await database.query<{ password: string }>('select password from "user"');
     assert.ok(rows.every(({ password }) => password.startsWith('$argon2id$v=19$m=64,t=1,p=1$')));

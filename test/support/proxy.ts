@@ -1,7 +1,7 @@
 // A TCP proxy in front of a server, to take it away and bring it back: what a network does to a service.
 
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type NetConnectOpts, type Socket } from 'node:net';
+import { connect, createServer, type NetConnectOpts, type Socket } from 'node:net';
 import { findPort } from '../../harness/ports.ts';
 
 export type Proxy = AsyncDisposable & {
@@ -33,9 +33,9 @@ export async function startProxy(target: NetConnectOpts): Promise<Proxy> {
     }
     if (frozen) for (const socket of pair) socket.pause();
   });
-  server.listen(await findPort(), '127.0.0.1');
+  const port = await findPort();
+  server.listen(port, '127.0.0.1');
   await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
 
   async function cut(): Promise<void> {
     if (server.listening) {

@@ -4,11 +4,11 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
+import { findPort, managementOffset } from '../../harness/ports.ts';
 import type { Certificates } from './certificates.ts';
 import { findProgram, type Program, type Wanted } from './packages.ts';
 import { startProxy } from './proxy.ts';
@@ -26,6 +26,8 @@ export type TestRabbit = AsyncDisposable & {
 export type PrivateRabbit = TestRabbit & {
   /** Listens with TLS if the broker was started with certificates. */
   readonly tlsPort: number;
+  /** Of the node's name server; 0 where the broker runs in a container. */
+  readonly epmdPort: number;
   /** Ends the broker in order: it closes its connections and its stores. */
   stop(): Promise<void>;
   /** SIGKILL: connections just break. A quorum queue that is less than half a second old does not survive it on 3.10 (Ra's names.dets). */
@@ -38,6 +40,7 @@ export type PrivateRabbit = TestRabbit & {
 type Runner = {
   readonly url: string;
   readonly tlsPort: number;
+  readonly epmdPort: number;
   readonly managementUrl: string;
   launch(): ChildProcess;
   stop(child: ChildProcess): void;
@@ -136,7 +139,7 @@ function findManagementUrl(amqpUrl: string): string {
   if (TEST_RABBITMQ_MANAGEMENT_URL) return TEST_RABBITMQ_MANAGEMENT_URL;
   const { protocol, hostname, port } = new URL(amqpUrl);
   const secure = protocol === 'amqps:';
-  return `${secure ? 'https' : 'http'}://${hostname}:${Number(port || (secure ? 5671 : 5672)) + 10_000}`;
+  return `${secure ? 'https' : 'http'}://${hostname}:${Number(port || (secure ? 5671 : 5672)) + managementOffset}`;
 }
 
 type ApiCall = { managementUrl: string; username: string; password: string; method: string; path: string; body: object | undefined };
@@ -160,6 +163,7 @@ async function manage({ managementUrl, username, password, method, path, body }:
 class RabbitNode implements PrivateRabbit {
   readonly url: string;
   readonly tlsPort: number;
+  readonly epmdPort: number;
   readonly managementUrl: string;
   readonly #runner: Runner;
   #child: ChildProcess | undefined;
@@ -168,6 +172,7 @@ class RabbitNode implements PrivateRabbit {
     this.#runner = runner;
     this.url = runner.url;
     this.tlsPort = runner.tlsPort;
+    this.epmdPort = runner.epmdPort;
     this.managementUrl = runner.managementUrl;
   }
 
@@ -276,7 +281,8 @@ const stopAtEndOfInput =
 /** A node with a name server (epmd), ports, cookie and data folder of its own. Nothing of the caller's environment reaches it. */
 async function createPrivateRunner({ path: program, root, env }: Program, certificates?: Certificates): Promise<Runner> {
   const port = await findPort();
-  const [managementPort, epmdPort, distributionPort, tlsPort] = [port + 10_000, port + 1, port + 2, port + 3];
+  const managementPort = port + managementOffset;
+  const [epmdPort, distributionPort, tlsPort] = [await findPort(), await findPort(), await findPort()];
   const password = randomBytes(16).toString('hex');
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-rabbitmq-'));
   const watchdog = startWatchdog(endProcessesAndFolder, dir);
@@ -327,6 +333,7 @@ async function createPrivateRunner({ path: program, root, env }: Program, certif
   return {
     url: `amqp://${user}:${password}@127.0.0.1:${port}`,
     tlsPort,
+    epmdPort,
     managementUrl: `http://127.0.0.1:${managementPort}`,
     launch: () => spawn(program, { env: environment, cwd: dir, detached: true, stdio: 'pipe' }),
     stop: (child) => child.stdin?.end(),
@@ -336,26 +343,10 @@ async function createPrivateRunner({ path: program, root, env }: Program, certif
   };
 }
 
-/** A port with its neighbours and its management port free, below those from which systems choose for outgoing connections. */
-async function findPort(): Promise<number> {
-  for (;;) {
-    const port = 10_000 + 4 * Math.floor(Math.random() * 2500);
-    const free = await Promise.all([port, port + 1, port + 2, port + 3, port + 10_000].map(isFree));
-    if (free.every(Boolean)) return port;
-  }
-}
-
-function isFree(port: number): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const server = createServer().once('error', () => resolve(false));
-  server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  return promise;
-}
-
 async function createContainerRunner(): Promise<Runner> {
   const port = await findPort();
   const password = randomBytes(16).toString('hex');
-  const ports = [`127.0.0.1:${port}:5672`, `127.0.0.1:${port + 10_000}:15672`].flatMap((mapping) => ['--publish', mapping]);
+  const ports = [`127.0.0.1:${port}:5672`, `127.0.0.1:${port + managementOffset}:15672`].flatMap((mapping) => ['--publish', mapping]);
   const variables = ['RABBITMQ_DEFAULT_USER', 'RABBITMQ_DEFAULT_PASS'].flatMap((name) => ['--env', name]);
   const env = { ...process.env, RABBITMQ_DEFAULT_USER: user, RABBITMQ_DEFAULT_PASS: password };
   const { stdout } = await run('docker', ['create', ...ports, ...variables, image], { env });
@@ -363,7 +354,8 @@ async function createContainerRunner(): Promise<Runner> {
   return {
     url: `amqp://${user}:${password}@127.0.0.1:${port}`,
     tlsPort: 0,
-    managementUrl: `http://127.0.0.1:${port + 10_000}`,
+    epmdPort: 0,
+    managementUrl: `http://127.0.0.1:${port + managementOffset}`,
     launch: () => spawn('docker', ['start', '--attach', id], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] }),
     stop: () => spawn('docker', ['stop', '-t', '60', id], { stdio: 'ignore' }),
     kill: () => spawn('docker', ['kill', id], { stdio: 'ignore' }),
