@@ -18,7 +18,7 @@ export type StreamLimits = {
   readonly heartbeatMs: number;
 };
 
-export const streamLimits = { progressMs: 10_000, bytesMax: 16 * 1024 * 1024, heartbeatMs: 15_000 };
+export const streamLimits = { progressMs: 8000, bytesMax: 16 * 1024 * 1024, heartbeatMs: 15_000 };
 
 export type Stream = {
   readonly ended: AbortSignal;
