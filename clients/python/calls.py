@@ -28,7 +28,7 @@ assert call("listUsers", "GET", "/users/?per_page=100", models.UserPage).users
 assert "cursor" in json.loads(call("getUsersSnapshot", "GET", "/users/snapshot").splitlines()[0])
 call("deleteUser", "DELETE", path, models.Deletion)
 
-types = [models.EventType.user_created, models.EventType.user_deleted]
+types = [type.value for type in (models.EventType.user_created, models.EventType.user_deleted)]
 seen, after = [], ""
 while len(seen) < len(types):
     query = f"limit=1&wait=10&user_id={user.id}&types={','.join(types)}{after}"
