@@ -14,11 +14,12 @@ create table "dead_letter" (
   version bigint,
   properties json default '{}'::json not null,
   headers json default '{}'::json not null,
-  redriven_at timestamp with time zone,
+  subscription text default 'rollcall.user_events'::text not null,
   constraint dead_letter_pkey PRIMARY KEY (id)
 );
-CREATE INDEX dead_letter_event_id_idx ON public.dead_letter USING btree (event_id);
 CREATE INDEX dead_letter_message_id_idx ON public.dead_letter USING btree (message_id);
+CREATE INDEX dead_letter_subscription_event_id_idx ON public.dead_letter USING btree (subscription, event_id);
+CREATE INDEX dead_letter_subscription_id_idx ON public.dead_letter USING btree (subscription, id);
 
 create table "delivery_retry" (
   event_id uuid not null,
@@ -32,10 +33,13 @@ create table "delivery_retry" (
   body bytea not null,
   properties json not null,
   headers json not null,
-  constraint delivery_retry_pkey PRIMARY KEY (event_id)
+  subscription text default 'rollcall.user_events'::text not null,
+  parked_at timestamp with time zone,
+  constraint delivery_retry_pkey PRIMARY KEY (subscription, event_id)
 );
-CREATE INDEX delivery_retry_retry_at_idx ON public.delivery_retry USING btree (retry_at);
-CREATE INDEX delivery_retry_subject_version_idx ON public.delivery_retry USING btree (subject, version, event_id);
+CREATE INDEX delivery_retry_parked_idx ON public.delivery_retry USING btree (subscription, event_type, parked_at) WHERE (parked_at IS NOT NULL);
+CREATE INDEX delivery_retry_subscription_retry_at_idx ON public.delivery_retry USING btree (subscription, retry_at);
+CREATE INDEX delivery_retry_subscription_subject_version_idx ON public.delivery_retry USING btree (subscription, subject, version, event_id);
 
 create table "event" (
   position bigint not null,
@@ -47,6 +51,7 @@ create table "event" (
   trace_id text not null,
   traceparent text not null,
   data json not null,
+  internal boolean default false not null,
   constraint event_pkey PRIMARY KEY ("position", logged_at)
 ) partition by RANGE (logged_at);
 CREATE INDEX event_subject_position_idx ON ONLY public.event USING btree (subject, "position");
@@ -79,25 +84,31 @@ create table "event_state" (
   constraint event_state_pkey PRIMARY KEY (only_row)
 );
 
+create table "failed_attempt" (
+  id bigint generated always as identity not null,
+  subscription text not null,
+  event_id uuid not null,
+  event_type text not null,
+  trace_id text not null,
+  attempt integer not null,
+  reason text not null,
+  failed_at timestamp with time zone default now() not null,
+  constraint failed_attempt_pkey PRIMARY KEY (id)
+);
+CREATE INDEX failed_attempt_failed_at_idx ON public.failed_attempt USING btree (failed_at);
+CREATE INDEX failed_attempt_trace_id_idx ON public.failed_attempt USING btree (trace_id, id);
+
 create table "inbox" (
   event_id uuid not null,
   trace_id text not null,
   handled_at timestamp with time zone default now() not null,
   subject text,
   version bigint,
-  constraint inbox_pkey PRIMARY KEY (event_id)
+  subscription text default 'rollcall.user_events'::text not null,
+  constraint inbox_pkey PRIMARY KEY (subscription, event_id)
 );
 CREATE INDEX inbox_handled_at_idx ON public.inbox USING btree (handled_at);
-CREATE INDEX inbox_subject_version_idx ON public.inbox USING btree (subject, version);
-
-create table "inbox_state" (
-  only_row boolean default true not null,
-  complete_since timestamp with time zone not null,
-  reconciled_position bigint not null,
-  reconciled_at timestamp with time zone not null,
-  constraint inbox_state_only_row_check CHECK (only_row),
-  constraint inbox_state_pkey PRIMARY KEY (only_row)
-);
+CREATE INDEX inbox_subscription_subject_version_idx ON public.inbox USING btree (subscription, subject, version);
 
 create table "outbox" (
   position bigint generated always as identity not null,
@@ -109,6 +120,7 @@ create table "outbox" (
   traceparent text not null,
   data json not null,
   aggregate_id bigint default 0 not null,
+  internal boolean default false not null,
   constraint outbox_pkey PRIMARY KEY (aggregate_id, "position")
 );
 CREATE INDEX outbox_position_idx ON public.outbox USING btree ("position");
@@ -118,7 +130,23 @@ create table "schema_migration" (
   name text not null,
   checksum text not null,
   applied_at timestamp with time zone default now() not null,
+  oldest_code text,
   constraint schema_migration_pkey PRIMARY KEY (version)
+);
+
+create table "schema_migration_step" (
+  version integer not null,
+  step integer not null,
+  applied_at timestamp with time zone default now() not null,
+  constraint schema_migration_step_pkey PRIMARY KEY (version, step)
+);
+
+create table "subscription" (
+  name text not null,
+  complete_since timestamp with time zone not null,
+  position bigint not null,
+  logged_at timestamp with time zone not null,
+  constraint subscription_pkey PRIMARY KEY (name)
 );
 
 create table "user" (

@@ -35,9 +35,7 @@ export const backlog: Measurement = {
     const { measured, loop } = await takeTurns(rounds, {
       async measured() {
         // What was handled before is not to be missed by the consumer when it holds the log against the inbox.
-        await database.query(
-          'update inbox_state set reconciled_position = published_position, reconciled_at = published_at from event_state',
-        );
+        await database.query('update subscription set position = published_position, logged_at = published_at from event_state');
         await database.query('truncate inbox');
         await network.refuse();
         await write(changes);

@@ -61,7 +61,7 @@ let changes = 0;
 /** Milliseconds between the two commits of each change. */
 async function measureTimes({ signal }: Stage, database: Database, seconds: number, send: Send): Promise<number[]> {
   // What was handled before is not to be missed by the consumer when it holds the log against the inbox.
-  await database.query('update inbox_state set reconciled_position = published_position, reconciled_at = published_at from event_state');
+  await database.query('update subscription set position = published_position, logged_at = published_at from event_state');
   await database.query('truncate inbox');
   const sent = await pace({ signal, seconds, perSecond }, () => {
     changes += 1;

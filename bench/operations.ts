@@ -3,6 +3,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { Db } from '../src/db/client.ts';
 import { claimNext } from '../src/events/inbox.ts';
+import { queue } from '../src/events/topology.ts';
 import { deleteUser, updateUser } from '../src/users/commands.ts';
 import { createUserReader, listUsers } from '../src/users/queries.ts';
 import { users } from './database.ts';
@@ -46,7 +47,7 @@ export const operations = {
     statement: (db, n) => deleteUser(parts(db), String(users - n)),
   },
   handle: {
-    statement: (db, n) => claimNext(db, { event: updated(n), subject: String(n), version: 1 }),
+    statement: (db, n) => claimNext(db, { subscription: queue, event: updated(n), subject: String(n), version: 1 }),
   },
 } as const satisfies Record<string, Operation>;
 

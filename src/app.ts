@@ -3,6 +3,7 @@ import { addFeed, type FeedParts } from './feed/routes.ts';
 import { addHealth, type HealthParts } from './health/routes.ts';
 import { addDocumentation, addOpenApi } from './http/documentation.ts';
 import { type App, createServer, type ServerParts } from './http/server.ts';
+import { addSubscriptions, type SubscriptionParts } from './subscriptions/routes.ts';
 import { addUsers, type UserRoutesParts } from './users/routes.ts';
 import { addSnapshot, type SnapshotParts } from './users/snapshot.ts';
 
@@ -10,7 +11,12 @@ export type AppParts = ServerParts & {
   readonly version: string;
   readonly asyncApi: object;
   /** Left out where this process does not run the API. */
-  readonly api?: { readonly users: UserRoutesParts; readonly feed: FeedParts; readonly snapshot: SnapshotParts };
+  readonly api?: {
+    readonly users: UserRoutesParts;
+    readonly feed: FeedParts;
+    readonly snapshot: SnapshotParts;
+    readonly subscriptions: SubscriptionParts;
+  };
   readonly health: HealthParts;
 };
 
@@ -21,6 +27,7 @@ export function createApp({ version, asyncApi, api, health, ...server }: AppPart
       addUsers(app, api.users);
       addSnapshot(app, api.snapshot);
       addFeed(app, api.feed);
+      addSubscriptions(app, api.subscriptions);
     }
     addHealth(app, health);
     await addDocumentation(app, asyncApi);

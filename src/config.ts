@@ -14,6 +14,8 @@ const Ms = (byDefault: number, description: string, maximum = 3_600_000) =>
 const Formed = (pattern: string, form: string, options: { description?: string; default?: string } = {}) =>
   Type.String({ pattern, form, ...options });
 const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+/** Of this code, whatever APP_VERSION says. */
+export const codeVersion = manifest.version;
 
 /** In the order in which the documents list them. `default` absent means: may be left out. */
 export const Settings = Type.Object({

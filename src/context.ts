@@ -20,12 +20,12 @@ export function current(): Context | undefined {
   return storage.getStore();
 }
 
-const requestIdPattern = /^[A-Za-z0-9._:-]{1,128}$/;
+export const traceIdPattern = /^[A-Za-z0-9._:-]{1,128}$/;
 // W3C Trace Context, section 3.2: lower-case hex; version ff, and ids of zeros, are invalid.
 const traceparentPattern = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?$/;
 
 export function isTraceId(value: unknown): value is string {
-  return typeof value === 'string' && requestIdPattern.test(value);
+  return typeof value === 'string' && traceIdPattern.test(value);
 }
 
 /** Never trusts what a client sends: an id that does not match its pattern counts as absent. */

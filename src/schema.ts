@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionSettings, Pool } from './db/client.ts';
 import { MigrationError } from './db/migrate.ts';
 import { asMistake, prepareDatabase } from './db/prepare.ts';
+import { register, type Subscription } from './events/subscriptions.ts';
 import { backoffMs } from './runtime/backoff.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { hasPlaintextPasswords } from './users/adoption.ts';
@@ -17,6 +18,7 @@ export async function prepareSchema(
   connection: ConnectionSettings,
   adminUrl: string | undefined,
   pool: Pool,
+  subscriptions: readonly Subscription[],
   log: Logger,
   onFault: (error: unknown) => void,
 ): Promise<AsyncDisposable & { readonly ready: boolean }> {
@@ -36,6 +38,7 @@ export async function prepareSchema(
     const isPlaintext = await hasPlaintextPasswords(pool).catch((error: unknown) => {
       throw asMistake(error, 'DATABASE_URL');
     });
+    await register(pool, subscriptions);
     if (isPlaintext) {
       log.warn({ component: 'postgres' }, 'Passwords of adopted users are stored as they were typed: run "npm run migrate" to hash them');
     }

@@ -1,19 +1,20 @@
 // Everything that runs, in the order in which it starts; the reverse is the shutdown.
 import { createApp } from './app.ts';
 import { type Config, ConfigError } from './config.ts';
+import { startConsuming } from './consuming.ts';
 import { type ConnectionSettings, type Pool, startPool } from './db/client.ts';
 import { type EmbeddedPostgres, startEmbedded } from './db/embedded.ts';
 import { asyncApiDocument } from './events/asyncapi.ts';
 import type { Broker } from './events/broker.ts';
-import { type Consumer, createConsumer } from './events/consumer.ts';
 import { createInProcessBroker } from './events/in-process.ts';
-import * as inbox from './events/inbox.ts';
+import { createIntakes } from './events/intake.ts';
 import { measureBacklog } from './events/publishing.ts';
 import { createRabbitBroker } from './events/rabbitmq.ts';
 import { createReader } from './events/reading.ts';
 import { startRelay } from './events/relay.ts';
 import { maintain } from './events/retention.ts';
 import { createEventCheck } from './events/schemas.ts';
+import { subscriptionFaults } from './events/subscriptions.ts';
 import { startTail } from './events/tail.ts';
 import { bindingsOf } from './events/topology.ts';
 import { createDatabaseCheck } from './health/database.ts';
@@ -31,7 +32,11 @@ import type { Logger } from './telemetry/logger.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { own, timingFaults } from './timings.ts';
 import { definitions } from './users/events.ts';
-import { reactions } from './users/reactions.ts';
+import { subscriptions } from './users/subscriptions.ts';
+
+const publicDefinitions = definitions.filter(({ audience }) => audience === 'public');
+/** They keep the log from expiring before they have read it. */
+const readers = subscriptions.filter(({ source }) => source === 'log').map(({ name }) => name);
 
 /** For reads by id, which no list or write holds up. */
 const readsPoolSize = 2;
@@ -97,32 +102,32 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const eventsPool = starting.use(startPool(connection, eventsPoolSize));
   const readinessPool = starting.use(startPool({ ...connection, statementTimeoutMs: healthStatementMs }, 1));
   const gaugesPool = starting.use(startPool({ ...connection, statementTimeoutMs: healthStatementMs }, 1));
-  const schema = starting.use(await prepareSchema(connection, config.DATABASE_ADMIN_URL, pool, log, options.onFault ?? (() => {})));
+  const schema = starting.use(
+    await prepareSchema(connection, config.DATABASE_ADMIN_URL, pool, subscriptions, log, options.onFault ?? (() => {})),
+  );
 
-  const faults = timingFaults({ ...own, confirmTimeoutMs: config.RABBITMQ_CONFIRM_TIMEOUT_MS, retryDelaysMs });
+  const faults = [
+    ...timingFaults({ ...own, confirmTimeoutMs: config.RABBITMQ_CONFIRM_TIMEOUT_MS, retryDelaysMs }),
+    ...subscriptionFaults(subscriptions, definitions),
+  ];
   if (faults.length > 0) throw new ConfigError(faults);
   const broker = createBroker(config, log);
-  const faultOf = createEventCheck(definitions);
-  if (runs('consumer')) {
-    const stopping = new AbortController();
-    const { APP_NAME: appName } = config;
-    const consumer = createConsumer({
-      pool: eventsPool,
-      reactions,
-      faultOf,
-      retryDelaysMs,
-      deliveryGraceMs,
-      appName,
-      metrics,
-      log,
-      stopping: stopping.signal,
-    });
-    starting.use(broker.startSubscription(consumer));
-    starting.use(startLoop(() => retryDeliveries(consumer)));
-    starting.use(startLoop(() => reconcile(consumer)));
-    starting.defer(() => stopping.abort());
-    starting.use(startLoop(() => pruneInbox(eventsPool)));
-  }
+  const consuming = runs('consumer')
+    ? starting.use(
+        startConsuming({
+          subscriptions,
+          definitions,
+          connection,
+          pool: eventsPool,
+          broker,
+          retryDelaysMs,
+          deliveryGraceMs,
+          appName: config.APP_NAME,
+          metrics,
+          log,
+        }),
+      )
+    : undefined;
   const tailPool = starting.use(startPool(connection, 1));
   const readersPool = starting.use(startPool(connection, readersPoolSize));
   const tail = starting.use(startTail(tailPool, log));
@@ -130,8 +135,13 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const precedence = createPrecedence();
   const streams = starting.use(startStreams({ ...streamLimits, streamsMax: config.STREAMS_MAX, ...options.streamLimits }, precedence, log));
   if (runs('relay')) starting.use(startLoop(() => maintainLog(eventsPool, config.EVENT_RETENTION_DAYS, log)));
+  const onLogged = () => {
+    tail.wake();
+    consuming?.wake();
+  };
   const publisher = runs('relay') ? starting.use(broker.startPublisher()) : undefined;
-  const relay = publisher && starting.use(startRelay({ pool: eventsPool, publisher, faultOf, onLogged: tail.wake, metrics, log }));
+  const relay =
+    publisher && starting.use(startRelay({ pool: eventsPool, publisher, faultOf: createEventCheck(definitions), onLogged, metrics, log }));
   const passwords = starting.use(startPasswords(options.passwordCost));
 
   const brokerState = () => {
@@ -153,11 +163,12 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
     log,
     metrics,
     version: config.APP_VERSION,
-    asyncApi: asyncApiDocument(definitions, config.APP_VERSION),
+    asyncApi: asyncApiDocument(publicDefinitions, config.APP_VERSION),
     ...(runs('api') && {
       api: {
-        feed: { reader: createReader(readersPool, readersPoolSize), tail, streams, turns, definitions },
+        feed: { reader: createReader(readersPool, readersPoolSize), tail, streams, turns, definitions: publicDefinitions },
         snapshot: { db: readersPool, streams, turns },
+        subscriptions: { db: pool, subscriptions, intakes: createIntakes(subscriptions, definitions, config.APP_NAME) },
         users: {
           db: pool,
           reads,
@@ -201,7 +212,7 @@ function describePrivate({ dataDir, account }: EmbeddedPostgres): string {
 }
 
 function createBroker(config: Config, log: Logger): Broker {
-  const bindings = bindingsOf(definitions);
+  const bindings = bindingsOf(publicDefinitions);
   if (config.RABBITMQ_URL === undefined) return createInProcessBroker(config.APP_NAME);
   return createRabbitBroker(
     {
@@ -216,26 +227,8 @@ function createBroker(config: Config, log: Logger): Broker {
   );
 }
 
-async function retryDeliveries(consumer: Consumer): Promise<number> {
-  const limit = 20;
-  const taken = await consumer.retryOnce(limit).catch(() => 0);
-  return taken === limit ? 0 : 500;
-}
-
-async function reconcile(consumer: Consumer): Promise<number> {
-  const limit = 1000;
-  const looked = await consumer.reconcileOnce(limit).catch(() => 0);
-  return looked === limit ? 0 : 5000;
-}
-
-async function pruneInbox(pool: Pool): Promise<number> {
-  const limit = 1000;
-  const pruned = await inbox.prune(pool, inbox.inboxDays, limit).catch(() => 0);
-  return pruned === limit ? 0 : 60_000;
-}
-
 async function maintainLog(pool: Pool, days: number, log: Logger): Promise<number> {
-  const dropped = await maintain(pool, days).catch(() => undefined);
+  const dropped = await maintain(pool, days, readers).catch(() => undefined);
   for (const name of dropped ?? []) log.info({ component: 'relay', partition: name }, 'Events that are no longer kept were dropped');
   return dropped === undefined ? 5000 : 60_000;
 }

@@ -14,9 +14,9 @@ const floors = [
   ['db'],
   ['events', 'http'],
   ['users'],
-  ['feed', 'health'],
+  ['feed', 'health', 'subscriptions'],
   ['app'],
-  ['schema', 'timings'],
+  ['schema', 'timings', 'consuming'],
   ['system', 'faults'],
   ['main', 'cli'],
 ];
@@ -40,7 +40,7 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   '@prometheus-io/client': ['telemetry'],
   '@node-rs/argon2': ['security'],
   piscina: ['security'],
-  typebox: ['config', 'db', 'events', 'http', 'users', 'feed', 'health'],
+  typebox: ['config', 'db', 'events', 'http', 'users', 'feed', 'health', 'subscriptions'],
 };
 
 type File = { readonly path: string; readonly text: string; readonly imports: readonly string[] };

@@ -179,7 +179,7 @@ async function fillLog({ database }: Aside): Promise<void> {
     )
     update event_state set logged_position = ${logEvents}, logged_at = now(), published_position = ${logEvents}, published_at = now()`);
   // And handled.
-  await database.query(`update inbox_state set reconciled_position = ${logEvents}, reconciled_at = now()`);
+  await database.query(`update subscription set position = ${logEvents}, logged_at = now()`);
 }
 
 async function fillUsers({ database }: Aside): Promise<void> {

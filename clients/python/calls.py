@@ -37,6 +37,17 @@ while len(seen) < len(types):
     after = f"&after={page.next}"
 assert seen == types, seen
 
+name = call("listSubscriptions", "GET", "/subscriptions/", models.SubscriptionList).subscriptions[0].name
+call("listDeadLetters", "GET", f"/subscriptions/{name}/dead-letters", models.DeadLetterPage)
+call("listFailedAttempts", "GET", f"/subscriptions/{name}/failed-attempts?trace_id=none", models.FailedAttemptList)
+for operation, method, suffix in [("redriveDeadLetter", "POST", "/redrive"), ("deleteDeadLetter", "DELETE", "")]:
+    try:
+        call(operation, method, f"/subscriptions/{name}/dead-letters/1{suffix}")
+        raise SystemExit("a dead letter is there")
+    except urllib.error.HTTPError as error:
+        assert models.Problem.model_validate_json(error.read()).code == "dead_letter_not_found"
+        print(operation)
+
 call("getHealth", "GET", "/health", models.Health)
 call("getReady", "GET", "/ready", models.Readiness)
 assert "rollcall_" in call("getMetrics", "GET", "/metrics")

@@ -16,6 +16,10 @@ function told<Data>(operation: string, { data, error, response }: { data?: Data;
   return data;
 }
 
+function refused(operation: string, { error, response }: { error?: { code: string }; response: Response }): void {
+  console.log(JSON.stringify({ operation, status: response.status, data: error?.code }));
+}
+
 const created: User = told(
   'createUser',
   await client.POST('/users/', { body: { name: 'Ada', surname: 'Lovelace', password: 'correct horse battery' } }),
@@ -42,6 +46,16 @@ for (let after: string | undefined; seen.length < 2; ) {
 }
 const types: string[] = seen.map(({ event_type }) => event_type);
 if (types.join() !== 'user.created,user.deleted') throw new Error(`The events are ${types.join(', ')}.`);
+
+const { subscriptions } = told('listSubscriptions', await client.GET('/subscriptions/'));
+const name: string = subscriptions[0]?.name ?? '';
+const subscription = { params: { path: { name } } };
+told('listDeadLetters', await client.GET('/subscriptions/{name}/dead-letters', subscription));
+const attempts = { params: { path: { name }, query: { trace_id: 'none', limit: 1 } } };
+told('listFailedAttempts', await client.GET('/subscriptions/{name}/failed-attempts', attempts));
+const letter = { params: { path: { name, id: 1 } } };
+refused('redriveDeadLetter', await client.POST('/subscriptions/{name}/dead-letters/{id}/redrive', letter));
+refused('deleteDeadLetter', await client.DELETE('/subscriptions/{name}/dead-letters/{id}', letter));
 
 told('getHealth', await client.GET('/health'));
 told('getReady', await client.GET('/ready'));

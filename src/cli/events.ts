@@ -6,12 +6,18 @@ import { type Pool, startPool } from '../db/client.ts';
 import { parseCursor } from '../events/cursor.ts';
 import * as deadLetters from '../events/dead-letters.ts';
 import { replaceEpoch } from '../events/epoch.ts';
+import { findByTrace } from '../events/failed-attempts.ts';
+import { createIntakes } from '../events/intake.ts';
 import { measureBacklog } from '../events/publishing.ts';
-import { withSend } from '../events/redrive.ts';
 import { type ReplayOptions, replay } from '../events/replay.ts';
-import { kind } from '../users/events.ts';
+import { readStates } from '../events/subscriptions.ts';
+import { definitions, kind } from '../users/events.ts';
+import { subscriptions } from '../users/subscriptions.ts';
 import { CommandError, runCommand } from './command.ts';
 import { openDatabase } from './database.ts';
+
+const pageSize = 1000;
+const attemptsMax = 1000;
 
 type Parts = { readonly config: Config; readonly pool: Pool };
 
@@ -58,12 +64,18 @@ const dlq = program.command('dlq').description('events and messages that were gi
 dlq
   .command('list')
   .description('one line for each')
-  .action(() =>
+  .option('--subscription <name>', 'only those of one subscription')
+  .action(({ subscription }: { subscription?: string }) =>
     withEvents(async ({ pool }) => {
-      const all = await deadLetters.list(pool);
-      for (const { id, type, attempts, traceId, reason } of all)
-        console.log(printable(`${id}  ${type ?? ''}  attempts=${attempts}  trace_id=${traceId ?? ''}  ${reason}`));
-      console.error(all.length === 0 ? 'There are none.' : `${all.length} in all.`);
+      let count = 0;
+      for (let after = '0', page: deadLetters.DeadLetter[]; ; after = page.at(-1)?.id ?? after) {
+        page = await deadLetters.list(pool, { subscription, after, limit: pageSize });
+        for (const { id, messageId, type, attempts, traceId, reason } of page)
+          console.log(printable(`${messageId ?? id}  ${type ?? ''}  attempts=${attempts}  trace_id=${traceId ?? ''}  ${reason}`));
+        count += page.length;
+        if (page.length < pageSize) break;
+      }
+      console.error(count === 0 ? 'There are none.' : `${count} in all.`);
     }),
   );
 dlq
@@ -87,16 +99,18 @@ dlq
   .argument('[ids...]')
   .option('--all', 'all of them')
   .action((ids: string[], options: { all?: boolean }) =>
-    withEvents(async ({ config: { RABBITMQ_URL }, pool }) => {
+    withEvents(async ({ config, pool }) => {
       const names = namesOf(ids, options);
-      const redrive = (send?: deadLetters.Send) => deadLetters.redrive(pool, names, send);
-      const letters = RABBITMQ_URL === undefined ? await redrive() : await withSend(RABBITMQ_URL, redrive);
-      const failed = letters.filter((letter) => letter.failed !== undefined);
-      for (const { id, failed: reason } of failed) console.error(printable(`${id} stays: ${reason}.`));
-      for (const { id, leftOut } of letters)
-        if (leftOut.length > 0) console.error(printable(`${id} was sent without ${leftOut.join(', ')}, which cannot be sent again.`));
-      console.log(`${letters.length - failed.length} of ${names?.length ?? letters.length} on their way again.`);
-      if (failed.length > 0) process.exitCode = 1;
+      const intakes = createIntakes(subscriptions, definitions, config.APP_NAME);
+      const found = await deadLetters.findIds(pool, names);
+      let redriven = 0;
+      for (const id of found) {
+        const failed = await deadLetters.redrive(pool, intakes, id);
+        if (failed === undefined) redriven += 1;
+        else if (failed !== 'not there') console.error(printable(`${id} stays: ${failed.refused}.`));
+      }
+      console.log(`${redriven} of ${names?.length ?? found.length} on their way again.`);
+      if (redriven < found.length) process.exitCode = 1;
     }),
   );
 dlq
@@ -118,6 +132,31 @@ dlq
       if (yes !== true) throw new CommandError('This cannot be undone: say --yes.');
       const erased = reason === undefined ? deadLetters.erase(pool) : deadLetters.eraseByReason(pool, reason);
       console.log(`${await erased} thrown away.`);
+    }),
+  );
+
+program
+  .command('subscriptions')
+  .description('who does something about events, and how far each is')
+  .action(() =>
+    withEvents(async ({ pool }) => {
+      for (const { name, source, backlog, lagSeconds, retries, parked, deadLetters: dead } of await readStates(pool, subscriptions))
+        console.log(
+          `${name}  source=${source}  backlog=${backlog}  lag=${lagSeconds.toFixed(1)}s  retries=${retries}  parked=${parked}  dead_letters=${dead}`,
+        );
+    }),
+  );
+
+program
+  .command('attempts')
+  .description("failed attempts of one request's events")
+  .argument('<trace id>')
+  .action((traceId: string) =>
+    withEvents(async ({ pool }) => {
+      for (const { failed_at, subscription, event_type, event_id, attempt, reason } of await findByTrace(pool, traceId, {
+        limit: attemptsMax,
+      }))
+        console.log(printable(`${failed_at}  ${subscription}  ${event_type}  ${event_id}  attempt=${attempt}  ${reason}`));
     }),
   );
 

@@ -1,19 +1,11 @@
-// Brings the schema up to the code: the SQL files of migrations/, forward only, each in its own transaction, under one
-// advisory lock, so that any number of instances may start at once.
-import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+// Brings the schema up to the code: applies the migrations, forward only, under one advisory lock, so that any number of instances may
+// start at once. A step and the record of it are one transaction where PostgreSQL allows that.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { codeVersion } from '../config.ts';
 import { type ConnectionSettings, connect, type Db } from './client.ts';
+import { isOlder, type Migration, readMigrations, type Step } from './migrations.ts';
 
-export type Migration = {
-  readonly version: number;
-  readonly name: string;
-  readonly sql: string;
-  readonly checksum: string;
-  /** Runs ahead of `sql` in its transaction. No part of the schema, so that it may change after the migration has landed. */
-  readonly before?: string;
-};
 export type MigrationStatus = { readonly version: number; readonly name: string; readonly appliedAt: string | undefined };
 
 /** What stands between the code and the schema, in a sentence for the operator. */
@@ -25,39 +17,36 @@ export class MigrationError extends Error {
 const lockKey = 0x726f6c6c;
 /** How often the lock is tried while another holds it. */
 const lockPollMs = 200;
-const folder = new URL('../../migrations/', import.meta.url);
-
-export async function readMigrations(): Promise<Migration[]> {
-  const files = (await readdir(folder)).filter((file) => file.endsWith('.sql')).sort();
-  const read = (name: string) => readFile(new URL(name, folder), 'utf8');
-  return Promise.all(
-    files
-      .filter((name) => !name.endsWith('.before.sql'))
-      .map(async (name) => {
-        const sql = await read(name);
-        const before = name.replace('.sql', '.before.sql');
-        const migration = { version: Number.parseInt(name, 10), name, sql, checksum: createHash('sha256').update(sql).digest('hex') };
-        return files.includes(before) ? { ...migration, before: await read(before) } : migration;
-      }),
-  );
-}
-
-type Applied = { version: number; name: string; checksum: string; applied_at: string };
+type Applied = {
+  readonly version: number;
+  readonly name: string;
+  readonly checksum: string;
+  /** The oldest version of the code that runs on the schema since; null where it was not stated. */
+  readonly oldest_code: string | null;
+  readonly applied_at: string;
+};
 
 async function readApplied(client: pg.Client): Promise<Applied[]> {
   const known = await client.query<{ exists: boolean }>("select to_regclass('schema_migration') is not null as exists");
   if (!known.rows[0]?.exists) return [];
-  const { rows } = await client.query<Applied>('select version, name, checksum, applied_at::text from schema_migration order by version');
+  // An older version has made the table without that column.
+  const { rows } = await client.query<Applied>(
+    `select version, name, checksum, to_jsonb(done) ->> 'oldest_code' as oldest_code, applied_at::text
+     from schema_migration as done order by version`,
+  );
   return rows;
 }
 
-function compare(migrations: readonly Migration[], applied: readonly Applied[]): Migration[] {
+function compare({ migrations, codeVersion }: Code, applied: readonly Applied[]): Migration[] {
   const byVersion = new Map(migrations.map((migration) => [migration.version, migration]));
   for (const done of applied) {
     const migration = byVersion.get(done.version);
     if (migration === undefined) {
+      if (done.oldest_code !== null && !isOlder(codeVersion, done.oldest_code)) continue;
       throw new MigrationError(
-        `The database has migration ${done.name}, which this version of the code does not know: run a newer version.`,
+        done.oldest_code === null
+          ? `The database has migration ${done.name}, which this version of the code does not know: run a newer version.`
+          : `The database has migration ${done.name}, which needs at least version ${done.oldest_code} of the code, and this is ${codeVersion}: run a newer version.`,
       );
     }
     if (migration.checksum !== done.checksum) {
@@ -87,7 +76,12 @@ async function connected<Result>(
   }
 }
 
+/** What runs: the migrations that it knows, and its version. */
+type Code = { readonly migrations: readonly Migration[]; readonly codeVersion: string };
+
 export type MigrateOptions = {
+  /** Left out: those of the running code. */
+  readonly code?: Code;
   /** Called with what a migration found and the operator should know. */
   readonly onWarning?: (text: string) => void;
   /** What the operator says to migrations, which read it as `current_setting('rollcall.<name>', true)`. */
@@ -105,20 +99,24 @@ export type MigrateOptions = {
  * @throws MigrationError when the schema is newer than the code, a file was changed, a file fails, or another keeps the lock
  */
 export async function migrate(settings: ConnectionSettings, options: MigrateOptions = {}): Promise<string[]> {
-  const migrations = await readMigrations();
+  const code = options.code ?? (await readCode());
   return connected(settings, options.signal, async (client) => {
     await requireUtf8(client);
     const names: string[] = [];
     const wait = createWait(client, options);
-    // Read anew after each: another instance may have applied some meanwhile. Nothing to do is the usual case, and needs no lock.
+    // Read anew after each step: another instance may have applied some meanwhile. Nothing to do is the usual case, and needs no lock.
     for (;;) {
-      const [next] = compare(migrations, await readApplied(client));
+      const [next] = compare(code, await readApplied(client));
       if (next === undefined) return names;
-      const how = await apply(client, next, options);
+      const how = await applyNextStep(client, settings, next, options);
       if (how === 'applied') names.push(next.name);
       if (how === 'locked') await wait();
     }
   });
+}
+
+async function readCode(): Promise<Code> {
+  return { migrations: await readMigrations(), codeVersion };
 }
 
 async function requireUtf8(client: pg.Client): Promise<void> {
@@ -131,15 +129,18 @@ async function requireUtf8(client: pg.Client): Promise<void> {
 }
 
 /**
- * One migration, its lock and its note in one transaction, so that it goes through PgBouncer. The lock is tried and not waited
- * for: who waits in a statement holds a snapshot, for which another migration's `create index concurrently` would wait in turn.
+ * The next step of a migration. Its lock and its record are one transaction, so that it goes through PgBouncer; the step itself is in
+ * it too, unless it cannot be. The lock is tried and not waited for: who waits in a statement holds a snapshot, for which another
+ * migration's `create index concurrently` would wait in turn.
+ * @returns `applied` after the last step; `again` where others follow, or another instance took this one; `locked` where it holds the lock
  */
-async function apply(
+async function applyNextStep(
   client: pg.Client,
+  settings: ConnectionSettings,
   migration: Migration,
-  { onWarning, variables = {} }: MigrateOptions,
-): Promise<'applied' | 'known' | 'locked'> {
-  const { version, name, before, sql, checksum } = migration;
+  { onWarning, variables = {}, signal }: MigrateOptions,
+): Promise<'applied' | 'again' | 'locked'> {
+  const { version, name, before, steps, checksum, oldestCode } = migration;
   const warnings: string[] = [];
   const listen = ({ message }: { message?: string | undefined }) => {
     if (message !== undefined) warnings.push(message);
@@ -149,31 +150,77 @@ async function apply(
   const applied = tried[0]?.locked === true ? await readApplied(client) : undefined;
   if (applied === undefined || applied.some((done) => done.version === version)) {
     await client.query('rollback');
-    return applied === undefined ? 'locked' : 'known';
+    return applied === undefined ? 'locked' : 'again';
   }
   client.on('notice', listen);
+  let isLast = false;
   try {
     for (const [key, value] of Object.entries(variables)) await client.query('select set_config($1, $2, true)', [`rollcall.${key}`, value]);
-    await client.query(
-      `create table if not exists schema_migration (
-        version integer primary key,
-        name text not null,
-        checksum text not null,
-        applied_at timestamptz not null default now()
-      )`,
-    );
-    if (before !== undefined) await client.query(before);
-    await client.query(sql);
-    await client.query('insert into schema_migration (version, name, checksum) values ($1, $2, $3)', [version, name, checksum]);
+    await client.query(tablesSql);
+    const { rows: recorded } = await client.query<{ step: number }>('select step from schema_migration_step where version = $1', [version]);
+    const number = recorded.length;
+    const step = steps[number];
+    if (step === undefined) throw new Error(`it has ${steps.length} steps, and ${number} are recorded`);
+    if (number === 0 && before !== undefined) await client.query(before);
+    const isDone = step.kind === 'alone' ? await runAlone(client, settings, step.sql, signal) : await runStep(client, step);
+    isLast = isDone && number === steps.length - 1;
+    if (isLast) {
+      await client.query('delete from schema_migration_step where version = $1', [version]);
+      await client.query('insert into schema_migration (version, name, checksum, oldest_code) values ($1, $2, $3, $4)', [
+        version,
+        name,
+        checksum,
+        oldestCode ?? null,
+      ]);
+    } else if (isDone) await client.query('insert into schema_migration_step (version, step) values ($1, $2)', [version, number]);
     await client.query('commit');
   } catch (error) {
     await client.query('rollback').catch(() => {});
-    throw new MigrationError(`Migration ${name} failed and was rolled back: ${(error as Error).message}.`, { cause: error });
+    const kept = steps.length > 1 ? 'its steps before that are kept, and the next start goes on from there' : 'was rolled back';
+    throw new MigrationError(`Migration ${name} failed and ${kept}: ${(error as Error).message}.`, { cause: error });
   } finally {
     client.off('notice', listen);
   }
   for (const warning of warnings) onWarning?.(warning);
-  return 'applied';
+  return isLast ? 'applied' : 'again';
+}
+
+const tablesSql = `create table if not exists schema_migration (
+    version integer primary key,
+    name text not null,
+    checksum text not null,
+    applied_at timestamptz not null default now()
+  );
+  alter table schema_migration add column if not exists oldest_code text;
+  create table if not exists schema_migration_step (
+    version integer not null,
+    step integer not null,
+    applied_at timestamptz not null default now(),
+    primary key (version, step)
+  )`;
+
+/** @returns whether it has come to its end */
+async function runStep(client: pg.Client, { kind, sql }: Step): Promise<boolean> {
+  const result: unknown = await client.query(sql);
+  const results = (Array.isArray(result) ? result : [result]) as pg.QueryResult[];
+  return kind === 'once' || results.every(({ rowCount }) => rowCount === null || rowCount === 0);
+}
+
+/** Outside a transaction, each statement by itself, while `holder` keeps the lock. After a kill it runs again from its first statement. */
+async function runAlone(holder: pg.Client, settings: ConnectionSettings, sql: string, signal: AbortSignal | undefined): Promise<true> {
+  // Its last statement had parameters, and so a portal that keeps a snapshot until the next statement: an index that is made
+  // concurrently would wait for it for ever.
+  await holder.query('select');
+  // An open transaction that waits is ended after a minute, so that who froze loses the lock.
+  const holding = setInterval(() => void holder.query('select').catch(() => {}), 10_000);
+  try {
+    await connected(settings, signal, async (client) => {
+      for (const statement of sql.split(/;\s*$/m)) if (statement.trim() !== '') await client.query(statement);
+    });
+    return true;
+  } finally {
+    clearInterval(holding);
+  }
 }
 
 // Warnings and nothing less, and as much time as it takes, whatever the defaults of role and database are; but who froze loses
@@ -238,11 +285,11 @@ export async function hasEveryMigration(db: Db): Promise<boolean> {
 
 /** Every migration of the code, with the time of its application where it was applied. */
 export async function migrationStatus(settings: ConnectionSettings): Promise<MigrationStatus[]> {
-  const migrations = await readMigrations();
+  const code = await readCode();
   return connected(settings, undefined, async (client) => {
     const applied = await readApplied(client);
-    compare(migrations, applied);
-    return migrations.map(({ version, name }) => ({
+    compare(code, applied);
+    return code.migrations.map(({ version, name }) => ({
       version,
       name,
       appliedAt: applied.find((done) => done.version === version)?.applied_at,

@@ -1,22 +1,31 @@
-// The consumer: what is delivered, what waits for another attempt, and what the log holds and nobody delivered, one event of a subject at
+// The consumer of one subscription: what is delivered, what waits for another attempt, and what the log holds and nobody delivered, one event of a subject at
 // a time. An acknowledgement follows the commit.
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as context from '../context.ts';
+import type { Tx } from '../db/client.ts';
 import { DatabaseUnavailableError } from '../db/unavailable.ts';
 import { backoffMs } from '../runtime/backoff.ts';
 import type { Subscriber, Verdict } from './broker.ts';
 import * as deadLetters from './dead-letters.ts';
-import { type Delivery, readBody, textOf } from './delivery.ts';
-import type { Event } from './envelope.ts';
+import { type Delivery, textOf } from './delivery.ts';
+import type { EventDefinition } from './envelope.ts';
 import * as inbox from './inbox.ts';
+import { createIntake, type Taken } from './intake.ts';
+import type { LoggedEvent } from './log.ts';
 import { createReconciliation } from './reconciliation.ts';
 import * as retries from './retries.ts';
-import { createSettlement, type Given, type SettlementParts, within } from './settlement.ts';
+import { createSettlement, type SettlementParts, type Source, within } from './settlement.ts';
+import type { Subscription } from './subscriptions.ts';
 import { attemptsHeader, reasonHeader } from './topology.ts';
 
-export type ConsumerParts = SettlementParts & {
-  /** Says why an event breaks its schema, if it does. */
-  readonly faultOf: (event: unknown) => string | undefined;
+/** A parked event is given up after it: nobody brings the version that knows it any more. */
+const parkedHoursMax = 24;
+
+export type ConsumerParts = Omit<SettlementParts, 'intake'> & {
+  readonly subscription: Subscription;
+  /** Every type of event that this version knows. */
+  readonly definitions: readonly EventDefinition[];
+  readonly appName: string;
   /** How long the broker has for a delivery, before the event is taken from the log. */
   readonly deliveryGraceMs: number;
   /** Nothing is begun after it, and the wait for a database that is away ends. */
@@ -24,8 +33,15 @@ export type ConsumerParts = SettlementParts & {
 };
 
 export type Consumer = Subscriber & {
+  /** Settles the next event of the log. @returns false where the service stops first */
+  takeLogged(logged: LoggedEvent): Promise<boolean>;
   /** Takes up to `limit` of those that wait and are due. @returns how many it took */
   retryOnce(limit: number): Promise<number>;
+  /**
+   * Lets up to `limit` parked events of types that this version knows take their turn, and gives up those that no version has known
+   * for a day. @returns how many
+   */
+  unparkOnce(limit: number): Promise<number>;
   /**
    * Looks at the next `limit` events of the log, and takes those that were published longer than `deliveryGraceMs` ago and are not
    * settled: the queue that had them is gone. @returns how many it looked at
@@ -34,9 +50,11 @@ export type Consumer = Subscriber & {
 };
 
 export function createConsumer(parts: ConsumerParts): Consumer {
-  const { pool, faultOf, deliveryGraceMs, metrics, log, stopping } = parts;
-  const findUnsettled = createReconciliation(pool, deliveryGraceMs);
-  const { given, fromLog, settle } = createSettlement(parts);
+  const { pool, subscription, deliveryGraceMs, metrics, log, stopping } = parts;
+  const { name } = subscription;
+  const findUnsettled = createReconciliation(pool, name, deliveryGraceMs);
+  const intake = createIntake(subscription, parts.definitions, parts.appName);
+  const { settle, park } = createSettlement({ ...parts, intake });
   // The last event of each subject that is under way: the next one of that subject comes after it.
   const tails = new Map<string, Promise<unknown>>();
 
@@ -68,17 +86,10 @@ export function createConsumer(parts: ConsumerParts): Consumer {
     }
   }
 
-  function read({ body }: Delivery): { readonly event: Event } | { readonly fault: string; readonly value?: unknown } {
-    const read = readBody(body);
-    if ('unreadable' in read) return { fault: read.unreadable };
-    const fault = faultOf(read.value);
-    return fault === undefined ? { event: read.value as Event } : { fault, value: read.value };
-  }
-
   /** What is no event of ours. */
   async function giveUp(delivery: Delivery, fault: string): Promise<Verdict> {
     const reason = `breaks the schema: ${fault}`;
-    if (!(await persist(() => deadLetters.bury(pool, delivery, { attempts: 1, reason })))) return 'give back';
+    if (!(await persist(() => deadLetters.bury(pool, delivery, { subscription: name, attempts: 1, reason })))) return 'give back';
     metrics.deadLettered.inc();
     log.error({ reason: fault }, 'Received a message that is no event of ours; dead-lettered');
     return 'settled';
@@ -86,35 +97,47 @@ export function createConsumer(parts: ConsumerParts): Consumer {
 
   async function handle(delivery: Delivery): Promise<Verdict> {
     const { properties, headers } = delivery;
-    const message = read(delivery);
-    if ('fault' in message) {
-      const { trace_id } = (message.value ?? {}) as { trace_id?: unknown };
+    const taken = intake.read(delivery);
+    if ('fault' in taken) {
+      const { trace_id } = (taken.value ?? {}) as { trace_id?: unknown };
       const traceId = textOf(headers['trace_id'], properties['correlationId'], trace_id);
       const trace = context.createContext(traceId, textOf(headers['traceparent']));
-      return context.run(trace, () => giveUp(delivery, message.fault));
+      return context.run(trace, () => giveUp(delivery, taken.fault));
     }
-    const one = given(message.event, delivery);
+    if ('ignored' in taken) return 'settled';
+    const one = 'given' in taken ? taken.given : taken.unknown;
     return inOrder(one.subject, async () => {
       if (stopping.aborted || !delivery.isHeld()) return 'give back';
-      return (await within(one, () => persist(() => settle(one, 'delivery')))) ? 'settled' : 'give back';
+      return (await take(taken, 'delivery')) ? 'settled' : 'give back';
     });
   }
 
+  function takeLogged(logged: LoggedEvent, source: Source): Promise<boolean> {
+    return inOrder(logged.subject, () => take(intake.fromLog(logged), source));
+  }
+
+  /** @returns false when the service stops first */
+  function take(taken: Taken, source: Source): Promise<boolean> {
+    if ('given' in taken) return within(taken.given, () => persist(() => settle(taken.given, source)));
+    if ('unknown' in taken) return within(taken.unknown, () => persist(() => park(taken.unknown)));
+    return Promise.resolve(true);
+  }
+
   async function bury(delivery: Delivery): Promise<Verdict> {
-    const message = read(delivery);
+    const taken = intake.read(delivery);
     const { [attemptsHeader]: counted, [reasonHeader]: ours, 'x-first-death-reason': theirs } = delivery.headers;
     const attempts = Number.isSafeInteger(counted) ? Number(counted) : 0;
     const about = { attempts, reason: textOf(ours) ?? `given up by RabbitMQ (${textOf(theirs) ?? 'no reason given'})` };
     let isKept = true;
     const isSettled = await persist(() =>
       pool.inTransaction(async (tx) => {
-        const one = 'fault' in message ? undefined : given(message.event, delivery);
+        const one = 'given' in taken ? taken.given : 'unknown' in taken ? taken.unknown : undefined;
         if (one !== undefined) {
-          await inbox.lockSubject(tx, one.subject);
+          await inbox.lockSubject(tx, one);
           const { handled, dead } = await inbox.readState(tx, one);
           isKept = !handled && !dead;
         }
-        if (isKept) await deadLetters.bury(tx, delivery, { ...one, ...about });
+        if (isKept) await deadLetters.bury(tx, delivery, { subscription: name, ...one, ...about });
       }),
     );
     if (!isSettled) return 'give back';
@@ -125,37 +148,76 @@ export function createConsumer(parts: ConsumerParts): Consumer {
     return 'settled';
   }
 
-  async function retry({ eventId, subject, delivery }: retries.Due): Promise<void> {
-    const message = read(delivery);
-    if (!('fault' in message)) {
-      const one = given(message.event, delivery);
-      await within(one, () => persist(() => settle(one, 'retry')));
-      return;
-    }
-    // By the rules of an older version of the service it was an event.
-    if ((await giveUp(delivery, message.fault)) === 'give back') return;
+  /** What an older version took for an event of ours, and is none, is given up. */
+  async function retry({ eventId, subject, delivery }: retries.Waiting): Promise<void> {
+    const taken = intake.read(delivery);
+    if ('given' in taken) await take(taken, 'retry');
+    // It was put off by a version that knows its type.
+    else if ('unknown' in taken) await persist(() => pool.inTransaction((tx) => retries.park(tx, taken.unknown, delivery)));
+    else await forget(taken, { eventId, subject, delivery });
+  }
+
+  async function unpark(parked: retries.Waiting): Promise<void> {
+    const taken = intake.read(parked.delivery);
+    if (!('given' in taken)) return forget(taken, parked);
+    const { given } = taken;
+    const subjects = [...new Set([given.subject, parked.subject])].sort().map((subject) => ({ subscription: name, subject }));
     await persist(() =>
       pool.inTransaction(async (tx) => {
-        await inbox.lockSubject(tx, subject);
-        await retries.leave(tx, eventId, subject);
+        // In one order everywhere.
+        for (const subject of subjects) await inbox.lockSubject(tx, subject);
+        await retries.unpark(tx, given);
+        for (const subject of subjects) await retries.promote(tx, subject);
       }),
     );
+  }
+
+  /** Takes out of those that wait what the subscription has no reaction to. */
+  async function forget(taken: Taken, { eventId, subject, delivery }: retries.Waiting): Promise<void> {
+    if ('fault' in taken && (await giveUp(delivery, taken.fault)) === 'give back') return;
+    await persist(() => leave(subject, eventId));
+  }
+
+  async function giveUpParked({ eventId, subject, delivery }: retries.Waiting): Promise<void> {
+    const taken = intake.read(delivery);
+    const one = 'unknown' in taken ? taken.unknown : undefined;
+    const reason = `no version that ran within ${parkedHoursMax} hours knew its type`;
+    const about = { subscription: name, ...one, attempts: 0, reason };
+    await persist(() => leave(subject, eventId, (tx) => deadLetters.bury(tx, delivery, about)));
+    metrics.deadLettered.inc();
+    const tell = () => log.error({ event_id: eventId, reason }, 'Gave up a parked event; dead-lettered');
+    if (one === undefined) tell();
+    else within(one, tell);
+  }
+
+  function leave(subject: string, eventId: string, first?: (tx: Tx) => Promise<void>): Promise<void> {
+    return pool.inTransaction(async (tx) => {
+      await inbox.lockSubject(tx, { subscription: name, subject });
+      await first?.(tx);
+      await retries.leave(tx, { subscription: name, subject }, eventId);
+    });
   }
 
   return {
     handle,
     bury,
+    takeLogged: (logged) => takeLogged(logged, 'delivery'),
     async retryOnce(limit) {
-      const due = await retries.readDue(pool, limit);
+      const due = await retries.readDue(pool, name, limit);
       await Promise.all(due.map((one) => inOrder(one.subject, () => retry(one))));
       return due.length;
     },
+    async unparkOnce(limit) {
+      const known = await retries.readParked(pool, name, intake.types, limit);
+      const old = await retries.readParkedLong(pool, name, parkedHoursMax, limit);
+      for (const one of known) await unpark(one);
+      const given = new Set(known.map(({ eventId }) => eventId));
+      for (const one of old) if (!given.has(one.eventId)) await giveUpParked(one);
+      return known.length + old.length;
+    },
     async reconcileOnce(limit) {
       const { looked, unsettled, advance } = await findUnsettled(limit);
-      const taken = unsettled.map(fromLog).filter((one): one is Given => one !== undefined);
-      const settled = await Promise.all(
-        taken.map((one) => inOrder(one.subject, () => within(one, () => persist(() => settle(one, 'log'))))),
-      );
+      const settled = await Promise.all(unsettled.map((logged) => takeLogged(logged, 'log')));
       if (settled.every(Boolean)) await advance();
       return looked;
     },

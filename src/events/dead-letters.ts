@@ -1,13 +1,18 @@
-// What the consumer gave up, and what RabbitMQ gave up: rows with the message as it came. To find, to send to the consumer once more, to
-// erase.
+// What a subscription gave up, and what RabbitMQ gave up: rows with the message as it came. To find, to give to the subscription once
+// more, to erase.
 import type { Db, Pool } from '../db/client.ts';
 import { type Delivery, textOf, toJson } from './delivery.ts';
 import * as inbox from './inbox.ts';
+import type { Intake } from './intake.ts';
+import { timestampSql } from './outbox.ts';
 import * as retries from './retries.ts';
 
 export type DeadLetter = {
-  /** What the sender called the message, or its number here where it has no name. */
   readonly id: string;
+  readonly subscription: string;
+  /** What the sender called the message. */
+  readonly messageId: string | null;
+  readonly eventId: string | null;
   readonly type: string | null;
   readonly traceId: string | null;
   readonly subject: string | null;
@@ -20,22 +25,23 @@ export type DeadLetter = {
 /** The message itself. */
 export type DeadMessage = DeadLetter & Omit<Delivery, 'isHeld'>;
 
-const columnsSql = `coalesce(message_id, id::text) as id, event_type as type, trace_id as "traceId", subject, version, attempts, reason,
-  to_char(dead_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as "deadAt"`;
-/** Of `$1`, names as `list` shows them; all where it is null. */
+const columnsSql = `id, subscription, message_id as "messageId", event_id as "eventId", event_type as type, trace_id as "traceId", subject,
+  version, attempts, reason, ${timestampSql('dead_at')} as "deadAt"`;
+/** Of `$1`, ids, or message ids as their senders gave them; all where it is null. */
 const namedSql = '($1::text[] is null or message_id = any($1) or id::text = any($1))';
 
-type About = Partial<inbox.Subjected> & { readonly attempts: number; readonly reason: string };
+type About = Partial<inbox.Subjected> & { readonly subscription: string; readonly attempts: number; readonly reason: string };
 
 /** Keeps a delivery that nothing will be done about, in the transaction that decides so. */
 export async function bury(
   db: Db,
   { body, properties, headers }: Delivery,
-  { event, subject, version, attempts, reason }: About,
+  { subscription, event, subject, version, attempts, reason }: About,
 ): Promise<void> {
   await db.query(
-    `insert into dead_letter (message_id, event_id, event_type, trace_id, subject, version, attempts, reason, body, properties, headers)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    `insert into dead_letter
+       (message_id, event_id, event_type, trace_id, subject, version, attempts, reason, body, properties, headers, subscription)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
     [
       textOf(properties['messageId'], event?.event_id)?.replaceAll('\0', '') ?? null,
       event?.event_id ?? null,
@@ -48,24 +54,49 @@ export async function bury(
       body,
       toJson(properties),
       toJson(headers),
+      subscription,
     ],
   );
 }
 
-export function list(db: Db): Promise<DeadLetter[]> {
-  return db.query<DeadLetter>(`select ${columnsSql} from dead_letter order by dead_letter.id`);
+export type Pick = {
+  /** Left out: of all. */
+  readonly subscription?: string | undefined;
+  /** An id. */
+  readonly after?: string | undefined;
+  readonly limit: number;
+};
+
+/** The next `limit` after an id, in order. */
+export function list(db: Db, { subscription, after = '0', limit }: Pick): Promise<DeadLetter[]> {
+  return subscription === undefined
+    ? db.query<DeadLetter>(`select ${columnsSql} from dead_letter where id > $1 order by id limit $2`, [after, limit])
+    : db.query<DeadLetter>(`select ${columnsSql} from dead_letter where subscription = $3 and id > $1 order by id limit $2`, [
+        after,
+        limit,
+        subscription,
+      ]);
 }
 
+/** @param names ids or message ids */
 export function find(db: Db, names: readonly string[]): Promise<DeadMessage[]> {
-  return db.query<DeadMessage>(
-    `select ${columnsSql}, body, properties, headers from dead_letter where ${namedSql} order by dead_letter.id`,
-    [names],
-  );
+  return db.query<DeadMessage>(`select ${columnsSql}, body, properties, headers from dead_letter where ${namedSql} order by id`, [names]);
 }
 
-/** @param names all where it is undefined. @returns how many were erased */
+/** @param names ids or message ids; all where it is undefined. @returns the ids, of those that are there */
+export async function findIds(db: Db, names?: readonly string[]): Promise<string[]> {
+  const rows = await db.query<{ id: string }>(`select id from dead_letter where ${namedSql} order by id`, [names ?? null]);
+  return rows.map(({ id }) => id);
+}
+
+/** @param names ids or message ids; all where it is undefined. @returns how many were erased */
 export async function erase(db: Db, names?: readonly string[]): Promise<number> {
   return (await db.query(`delete from dead_letter where ${namedSql} returning id`, [names ?? null])).length;
+}
+
+/** @returns whether it was there */
+export async function eraseOne(db: Db, subscription: string, id: string): Promise<boolean> {
+  return (await db.query('delete from dead_letter where subscription = $1 and id = $2 returning id', [subscription, id])).length === 1;
 }
 
 /** @returns how many were erased */
@@ -73,50 +104,41 @@ export async function eraseByReason(db: Db, words: string): Promise<number> {
   return (await db.query('delete from dead_letter where strpos(reason, $1) > 0 returning id', [words])).length;
 }
 
-/** How a letter is given to the consumer again: resolves to what was left out of it, rejects with the reason where it cannot be. */
-export type Send = (letter: Omit<Delivery, 'isHeld'>) => Promise<readonly string[]>;
-
-export type Redriven = { readonly id: string; readonly leftOut: readonly string[]; readonly failed?: string };
+/** What keeps a dead letter where it is; undefined where it is on its way again. */
+export type Redriven = 'not there' | { readonly refused: string } | undefined;
 
 /**
- * Gives letters to the consumer again, with all attempts before them. One that cannot be sent stays, and the others go on.
- * @param names all where it is undefined
- * @param send left out: the letter waits in the database for the consumer, without a broker
+ * Gives a letter to its subscription again, with all attempts before it: it waits in the database for its turn, whatever delivered it
+ * the first time.
+ * @param intakes by subscription
+ * @param subscription left out: whichever it is of
  */
-export async function redrive(pool: Pool, names: readonly string[] | undefined, send: Send | undefined): Promise<Redriven[]> {
-  // Those of now: what is given up again meanwhile has a number of its own.
-  const letters = await pool.query<{ number: string }>(`select id as number from dead_letter where ${namedSql} order by id`, [
-    names ?? null,
-  ]);
-  const redriven: Redriven[] = [];
-  for (const { number } of letters) {
-    const [letter] = await pool.query<DeadMessage & { event_id: string | null }>(
-      // Marked first: the consumer takes it only from then on.
-      `update dead_letter set redriven_at = now() where id = $1 returning ${columnsSql}, event_id, body, properties, headers`,
-      [number],
-    );
-    if (letter === undefined) continue;
-    try {
-      const leftOut = send === undefined ? await requeue(pool, letter) : await send(letter);
-      await pool.query('delete from dead_letter where id = $1', [number]);
-      redriven.push({ id: letter.id, leftOut });
-    } catch (error) {
-      await pool.query('update dead_letter set redriven_at = null where id = $1', [number]);
-      redriven.push({ id: letter.id, leftOut: [], failed: (error as Error).message });
-    }
-  }
-  return redriven;
+export async function redrive(pool: Pool, intakes: ReadonlyMap<string, Intake>, id: string, subscription?: string): Promise<Redriven> {
+  return pool
+    .inTransaction(async (tx): Promise<Redriven> => {
+      const [letter] = await tx.query<DeadMessage>(
+        `delete from dead_letter where id = $1 and ($2::text is null or subscription = $2) returning ${columnsSql}, body, properties, headers`,
+        [id, subscription ?? null],
+      );
+      if (letter === undefined) return 'not there';
+      const { body, properties, headers } = letter;
+      const delivery = { body, properties, headers, isHeld: () => true };
+      const taken = intakes.get(letter.subscription)?.read(delivery);
+      if (taken === undefined) throw new Refused(`there is no subscription "${letter.subscription}"`);
+      if ('fault' in taken) throw new Refused(`it is no event of ours: ${taken.fault}`);
+      if ('ignored' in taken) throw new Refused(`the subscription leaves events of type ${taken.ignored.event_type} alone`);
+      const one = 'given' in taken ? taken.given : taken.unknown;
+      await inbox.lockSubject(tx, one);
+      if ('given' in taken) await retries.queue(tx, one, delivery);
+      else await retries.park(tx, one, delivery);
+      await retries.promote(tx, one);
+      return undefined;
+    })
+    .catch((error: unknown) => {
+      if (error instanceof Refused) return { refused: error.message };
+      throw error;
+    });
 }
 
-async function requeue(pool: Pool, letter: DeadMessage & { readonly event_id: string | null }): Promise<string[]> {
-  const { event_id, type, traceId, subject, version, body, properties, headers } = letter;
-  if (event_id === null || type === null || traceId === null || subject === null || version === null)
-    throw new Error('it is no event of ours');
-  const event = { event_id, event_type: type, trace_id: traceId };
-  await pool.inTransaction(async (tx) => {
-    await inbox.lockSubject(tx, subject);
-    await retries.park(tx, { event, subject, version: Number(version) }, { body, properties, headers, isHeld: () => true });
-    await retries.promote(tx, subject);
-  });
-  return [];
-}
+/** Undoes the transaction. */
+class Refused extends Error {}

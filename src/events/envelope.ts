@@ -8,11 +8,15 @@ export const Timestamp = Type.String({
   examples: ['2025-01-01T10:00:00.000000Z'],
 });
 
-export function Envelope<EventType extends string, Data extends TSchema>(eventType: EventType, data: Data) {
+/** `<kind>.<change>`, such as `user.created`. */
+export const EventTypeName = Type.String({ pattern: '^[a-z][a-z_-]*\\.[a-z][a-z_-]*$', maxLength: 100 });
+
+/** @param eventType one type, or the schema of any */
+export function Envelope<Data extends TSchema>(eventType: string | TSchema, data: Data) {
   return Type.Object(
     {
       event_id: Type.String({ format: 'uuid', description: 'UUID version 7. The same for every delivery of one event.' }),
-      event_type: Type.Literal(eventType),
+      event_type: typeof eventType === 'string' ? Type.Literal(eventType) : eventType,
       occurred_at: Timestamp,
       trace_id: Type.String({ minLength: 1, maxLength: 128, description: 'The trace id of the request that made the change.' }),
       data,
@@ -44,13 +48,17 @@ export function AnyEvent(types: readonly string[]) {
 }
 
 /** An event of any type, once its own schema has been checked. */
-export type Event = Omit<Static<ReturnType<typeof Envelope<string, TSchema>>>, 'data'> & {
+export type Event = Omit<Static<ReturnType<typeof Envelope<TSchema>>>, 'event_type' | 'data'> & {
+  readonly event_type: string;
   readonly data: Readonly<Record<string, unknown>>;
 };
 
 /** What a feature says of one type of event. */
 export type EventDefinition = {
+  /** Of the form `<kind>.<change>`. */
   readonly type: string;
+  /** Who gets it: everybody, over RabbitMQ and `GET /events/`, or only subscriptions of this service. */
+  readonly audience: 'public' | 'internal';
   /** Of its schema in the documents. */
   readonly name: string;
   readonly schema: TSchema;

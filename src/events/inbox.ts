@@ -6,25 +6,31 @@ import { DatabaseUnavailableError } from '../db/unavailable.ts';
 import type { Event } from './envelope.ts';
 import { type LoggedEvent, readSubject } from './log.ts';
 
-/** An event with what it tells of. */
-export type Subjected = { readonly event: Event; readonly subject: string; readonly version: number };
+/** An event that a subscription has, with what it tells of. */
+export type Subjected = {
+  readonly subscription: string;
+  readonly event: Event;
+  readonly subject: string;
+  readonly version: number;
+};
 
 // Nothing of the subject waits, and this event was not given up. Each looks for the first row in the order of its index, for each event
 // by itself: a planner that believes that every row is of this subject would else read the table.
-const freeSql = `(select version from delivery_retry where subject = given.subject order by version limit 1) is null
-  and (select true from dead_letter where dead_letter.event_id = given.event_id and redriven_at is null limit 1) is null`;
-const lastSql = '(select version from inbox where inbox.subject = given.subject order by version desc limit 1)';
+const freeSql = `(select version from delivery_retry where subscription = $1 and subject = given.subject order by version limit 1) is null
+  and (select true from dead_letter where subscription = $1 and dead_letter.event_id = given.event_id limit 1) is null`;
+const lastSql = '(select version from inbox where subscription = $1 and inbox.subject = given.subject order by version desc limit 1)';
 /** The inbox keeps ids for so long, and what is older than `sinceDays` is not asked for. */
 export const inboxDays = 7;
 export const sinceDays = 6;
-const sinceSql = `(select greatest(complete_since, now() - interval '${sinceDays} days') from inbox_state where only_row)`;
+const sinceSql = `(select greatest(complete_since, now() - interval '${sinceDays} days') from subscription where name = $1)`;
 /** A retry that is due later than any can be: the clock has been put back since. */
 export const retryMinutesMax = 10;
 const claimsMax = 100;
 
-const insertSql = 'insert into inbox (event_id, trace_id, subject, version) select event_id, trace_id, subject, version from';
-const onceSql = 'on conflict (event_id) do nothing returning event_id';
-const givenSql = 'unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]) as given (event_id, trace_id, subject, version)';
+const insertSql =
+  'insert into inbox (subscription, event_id, trace_id, subject, version) select $1, event_id, trace_id, subject, version from';
+const onceSql = 'on conflict (subscription, event_id) do nothing returning event_id';
+const givenSql = 'unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[]) as given (event_id, trace_id, subject, version)';
 
 /** The one after the last that was handled. */
 const nextSql = `${insertSql} ${givenSql} where ${freeSql} and coalesce(${lastSql}, 0) = given.version - 1 ${onceSql}`;
@@ -36,7 +42,9 @@ const onlySql = `${insertSql} ${givenSql} where ${freeSql} and ${lastSql} is nul
 /** As PostgreSQL gives it back. */
 const idOf = ({ event }: Subjected) => event.event_id.toLowerCase();
 
+/** Of one subscription. */
 const valuesOf = (given: readonly Subjected[]) => [
+  given[0]?.subscription,
   given.map(({ event }) => event.event_id),
   given.map(({ event }) => event.trace_id),
   given.map(({ subject }) => subject),
@@ -101,9 +109,9 @@ export async function claim(tx: Db, given: Subjected): Promise<boolean> {
 }
 
 /** Until the transaction ends, no other one decides about events of this subject. `claimNext` needs no lock: it takes only the very next. */
-export async function lockSubject(tx: Tx, subject: string): Promise<void> {
+export async function lockSubject(tx: Tx, { subscription, subject }: Pick<Subjected, 'subscription' | 'subject'>): Promise<void> {
   // "inbx" in ASCII.
-  await tx.query('select pg_advisory_xact_lock(1768841848, hashtext($1))', [subject]);
+  await tx.query('select pg_advisory_xact_lock(1768841848, hashtext($1))', [`${subscription} ${subject}`]);
 }
 
 export type State = {
@@ -121,13 +129,15 @@ export type State = {
 /** Under the lock of the subject. */
 export async function readState(tx: Tx, given: Subjected): Promise<State> {
   const [row] = await tx.query<{ handled: boolean; dead: boolean; last: string | null; due: boolean | null; behind: boolean }>(
-    `select exists (select from inbox where event_id = $1) as handled,
-       exists (select from dead_letter where event_id = $1 and redriven_at is null) as dead,
-       (select version from inbox where subject = $2 order by version desc limit 1) as last,
+    `select exists (select from inbox where subscription = $4 and event_id = $1) as handled,
+       exists (select from dead_letter where subscription = $4 and event_id = $1) as dead,
+       (select version from inbox where subscription = $4 and subject = $2 order by version desc limit 1) as last,
        (select retry_at <= now() or (retry_at > now() + interval '${retryMinutesMax} minutes' and retry_at < 'infinity')
-        from delivery_retry where event_id = $1) as due,
-       coalesce((select version from delivery_retry where subject = $2 and event_id <> $1 order by version limit 1) < $3, false) as behind`,
-    [given.event.event_id, given.subject, given.version],
+        from delivery_retry where subscription = $4 and event_id = $1) as due,
+       coalesce(
+         (select version from delivery_retry where subscription = $4 and subject = $2 and event_id <> $1 order by version limit 1) < $3,
+         false) as behind`,
+    [given.event.event_id, given.subject, given.version, given.subscription],
   );
   const { handled = false, dead = false, last = null, due = null, behind = false } = row ?? {};
   return {
@@ -155,7 +165,7 @@ export async function findMissing<Read extends Subjected>(
 ): Promise<Read[]> {
   const earlier: Read[] = [];
   // Without a last version, time tells what the inbox would know.
-  const [row] = last === undefined ? await tx.query<{ since: string }>(`select ${sinceSql}::text as since`) : [];
+  const [row] = last === undefined ? await tx.query<{ since: string }>(`select ${sinceSql}::text as since`, [given.subscription]) : [];
   for (let pages = 0, before: string | undefined, isFirst = false; pages < pagesMax && !isFirst; pages += 1) {
     const page = await readSubject(tx, given.subject, { before, since: row?.since, limit: pageSize });
     const known = page.map(read).filter((one) => one !== undefined);
@@ -167,9 +177,10 @@ export async function findMissing<Read extends Subjected>(
   const unsettled = await tx.query<{ event_id: string }>(
     // A lookup for each, whatever the planner believes of the tables' sizes: scalar subqueries are not made into joins.
     `select event_id from unnest($1::uuid[]) as given (event_id)
-     where (select true from inbox where inbox.event_id = given.event_id) is null
-       and (select true from dead_letter where dead_letter.event_id = given.event_id and redriven_at is null limit 1) is null`,
-    [earlier.map(({ event }) => event.event_id)],
+     where (select true from inbox where subscription = $2 and inbox.event_id = given.event_id) is null
+       and (select true from dead_letter
+            where subscription = $2 and dead_letter.event_id = given.event_id limit 1) is null`,
+    [earlier.map(({ event }) => event.event_id), given.subscription],
   );
   const wanted = new Set(unsettled.map(({ event_id }) => event_id));
   return earlier.filter(({ event }) => wanted.has(event.event_id)).reverse();
@@ -178,8 +189,8 @@ export async function findMissing<Read extends Subjected>(
 /** Removes up to `limit` ids of events handled longer ago than `days`. @returns how many */
 export async function prune(db: Db, days: number, limit: number): Promise<number> {
   const rows = await db.query(
-    `delete from inbox where event_id = any (array(
-       select event_id from inbox where handled_at < now() - $1 * interval '1 day' order by handled_at limit $2
+    `delete from inbox where ctid = any (array(
+       select ctid from inbox where handled_at < now() - $1 * interval '1 day' order by handled_at limit $2
      )) returning event_id`,
     [days, limit],
   );

@@ -9,6 +9,8 @@ export type LoggedEvent = Place & {
   /** What it tells of, as `user:7`; events of one subject stay in order. */
   readonly subject: string;
   readonly traceparent: string;
+  /** For subscriptions of this service alone. */
+  readonly internal: boolean;
   readonly event: Event;
 };
 
@@ -41,9 +43,9 @@ export async function sequence(tx: Tx, limit: number): Promise<number> {
        where only_row and exists (select from moved)
        returning logged_position - (select count(*) from moved) as before, logged_at
      ), logged as (
-       insert into event (position, logged_at, event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
+       insert into event (position, logged_at, event_id, event_type, subject, occurred_at, trace_id, traceparent, data, internal)
        select state.before + row_number() over (order by moved.position), state.logged_at,
-         event_id, event_type, ${namespacedSql}, occurred_at, trace_id, traceparent, data
+         event_id, event_type, ${namespacedSql}, occurred_at, trace_id, traceparent, data, internal
        from moved, state
      )
      select count(*)::int as moved from moved`,
@@ -52,15 +54,15 @@ export async function sequence(tx: Tx, limit: number): Promise<number> {
   return row?.moved ?? 0;
 }
 
-export type EventRow = Event & { position: string; logged_at: string; subject: string; traceparent: string };
+export type EventRow = Event & { position: string; logged_at: string; subject: string; traceparent: string; internal: boolean };
 
 /** Columns of a row that `toLogged` reads. */
-export const columnsSql = `event.position, ${timestampSql('event.logged_at')} as logged_at, event.subject, event.traceparent, event.event_id,
+export const columnsSql = `event.position, ${timestampSql('event.logged_at')} as logged_at, event.subject, event.traceparent, event.internal, event.event_id,
   event.event_type, event.trace_id, event.data, ${timestampSql('event.occurred_at')} as occurred_at`;
 
-export function toLogged<Row extends EventRow>({ position, logged_at, subject, traceparent, ...row }: Row): LoggedEvent {
+export function toLogged<Row extends EventRow>({ position, logged_at, subject, traceparent, internal, ...row }: Row): LoggedEvent {
   const { event_id, event_type, occurred_at, trace_id, data } = row;
-  return { position, loggedAt: logged_at, subject, traceparent, event: { event_id, event_type, occurred_at, trace_id, data } };
+  return { position, loggedAt: logged_at, subject, traceparent, internal, event: { event_id, event_type, occurred_at, trace_id, data } };
 }
 
 /** The events at these places, in order; what is no longer kept is left out. */
@@ -73,7 +75,7 @@ export async function readAt(db: Db, places: readonly Place[]): Promise<LoggedEv
   return rows.map(toLogged);
 }
 
-/** The next `limit` events after a place that cannot have expired, in order: those that the relay has yet to publish. */
+/** The next `limit` events after a place that cannot have expired, in order, internal ones among them. */
 export async function readAfter(db: Db, { position, loggedAt }: Place, limit: number): Promise<LoggedEvent[]> {
   const rows = await db.query<EventRow>(
     `select ${columnsSql} from event

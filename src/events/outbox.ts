@@ -1,6 +1,7 @@
 // The outbox: events committed with their change, until the active relay gives them their position in the log.
 import { randomUUIDv7 } from 'node:crypto';
 import * as context from '../context.ts';
+import type { EventDefinition } from './envelope.ts';
 
 /** Formats a timestamptz as the API and the events show it. */
 export function timestampSql(expression: string): string {
@@ -13,15 +14,15 @@ export function timestampSql(expression: string): string {
  * drawn, and positions follow the order of commits for each subject.
  * @param from the change's name in the `with` list; no row there, no event
  * @param columns SQL expressions over `from`: `id` is a bigint, `data` of type json. `kind` is what has that id, such as `user`
- * @param first the number of the first of the four parameters that `appendValues` gives
+ * @param first the number of the first of the five parameters that `appendValues` gives
  */
 export function appendSql(from: string, columns: { kind: string; id: string; occurredAt: string; data: string }, first: number): string {
-  return `insert into outbox (event_id, event_type, trace_id, traceparent, aggregate_id, subject, occurred_at, data)
-    select $${first}::uuid, $${first + 1}, $${first + 2}, $${first + 3}, ${columns.id}, '${columns.kind}:' || ${columns.id}, ${columns.occurredAt}, ${columns.data}
+  return `insert into outbox (event_id, event_type, trace_id, traceparent, internal, aggregate_id, subject, occurred_at, data)
+    select $${first}::uuid, $${first + 1}, $${first + 2}, $${first + 3}, $${first + 4}::boolean, ${columns.id}, '${columns.kind}:' || ${columns.id}, ${columns.occurredAt}, ${columns.data}
     from ${from}`;
 }
 
-export function appendValues(eventType: string): [eventId: string, eventType: string, traceId: string, traceparent: string] {
+export function appendValues({ type, audience }: Pick<EventDefinition, 'type' | 'audience'>) {
   const { traceId, traceparent } = context.current() ?? context.createContext(undefined, undefined);
-  return [randomUUIDv7(), eventType, traceId, traceparent];
+  return [randomUUIDv7(), type, traceId, traceparent, audience === 'internal'] as const;
 }

@@ -69,21 +69,31 @@ export async function dueRetries(tx: Tx, limit: number): Promise<Message[]> {
   });
 }
 
-/** The next events of the log that were never tried, and which of their subjects have an event that waits for a retry. */
-export async function nextUnpublished(tx: Tx, limit: number): Promise<{ events: Message[]; waiting: ReadonlySet<string> }> {
+export type Unpublished = {
+  /** Without internal ones. */
+  readonly events: readonly Message[];
+  /** The subjects of these that have an event that waits for a retry. */
+  readonly waiting: ReadonlySet<string>;
+  /** The last event that was looked at. */
+  readonly last: LoggedEvent | undefined;
+};
+
+/** The next events of the log that were never tried. */
+export async function nextUnpublished(tx: Tx, limit: number): Promise<Unpublished> {
   const [state] = await tx.query<Place>(
     `select published_position as position, ${timestampSql('published_at')} as "loggedAt"
      from event_state where only_row and published_position < logged_position`,
   );
-  if (state === undefined) return { events: [], waiting: new Set() };
-  const events = (await readAfter(tx, state, limit)).map((event) => ({ ...event, attempts: 0 }));
+  if (state === undefined) return { events: [], waiting: new Set(), last: undefined };
+  const looked = await readAfter(tx, state, limit);
+  const events = looked.filter(({ internal }) => !internal).map((event) => ({ ...event, attempts: 0 }));
   const waiting = await tx.query<{ subject: string }>(`select retry.subject ${firstOfEachSubjectSql(1)}`, [
     [...new Set(events.map(({ subject }) => subject))],
   ]);
-  return { events, waiting: new Set(waiting.map(({ subject }) => subject)) };
+  return { events, waiting: new Set(waiting.map(({ subject }) => subject)), last: looked.at(-1) };
 }
 
-/** Everything up to `last` was published or stands in event_retry from now on. */
+/** Everything up to `last` was published, stands in event_retry from now on, or is internal. */
 export async function advance(tx: Tx, { position, loggedAt }: LoggedEvent): Promise<void> {
   await tx.query('update event_state set published_position = $1, published_at = $2 where only_row', [position, loggedAt]);
 }

@@ -10,7 +10,10 @@ import { timestampSql } from './outbox.ts';
 
 export type Filter = { readonly subject?: string | undefined; readonly types?: readonly string[] | undefined };
 
-/** Events after a cursor, and the cursor after them; at the end of the log that is the end. */
+/**
+ * Events after a cursor, and the cursor after them; at the end of the log that is the end. There may be none though others follow:
+ * those that were looked at were internal, or not what the filter lets through.
+ */
 export type Reading = { readonly events: readonly LoggedEvent[]; readonly next: Cursor; readonly end: Cursor };
 
 /** How many positions one reading looks at, so that a filter that lets little through costs no more than one that lets all. */
@@ -33,16 +36,16 @@ export async function readEnd(db: Db): Promise<Cursor> {
 }
 
 /**
- * The next events after a cursor, in order: up to `limit` of those that the filter lets through, among the next `positionsMax`.
+ * The next public events after a cursor, in order: up to `limit` of those that the filter lets through, among the next `positionsMax`.
  * @param after left out: from the oldest event that is kept
  * @throws cursor_expired
  */
 export async function readLog(db: Db, after: Cursor | undefined, limit: number, filter: Filter = {}): Promise<Reading> {
-  const values: unknown[] = [after?.position ?? null, after?.loggedAt ?? beginning, limit];
   const from = 'coalesce($1::bigint, state.expired_position)';
   // Positions are dense: without a filter no more of them are looked at than are taken, whatever the plan.
-  const looked = filter.subject === undefined && filter.types === undefined ? '$3::bigint' : positionsMax;
-  const conditions = [`position > ${from}`, `position <= ${from} + ${looked}`, 'logged_at >= $2'];
+  const lookedMax = filter.subject === undefined && filter.types === undefined ? limit : positionsMax;
+  const values: unknown[] = [after?.position ?? null, after?.loggedAt ?? beginning, limit, lookedMax];
+  const conditions = [`position > ${from}`, `position <= ${from} + $4::bigint`, 'logged_at >= $2', 'not internal'];
   if (filter.subject !== undefined) conditions.push(`subject = $${values.push(filter.subject)}`);
   if (filter.types !== undefined) conditions.push(`event_type = any($${values.push(filter.types)})`);
   const rows = await db.query<StateRow & (EventRow | { position: null })>(
@@ -63,7 +66,7 @@ export async function readLog(db: Db, after: Cursor | undefined, limit: number, 
   const events = rows.filter((row): row is StateRow & EventRow => row.position !== null).map(toLogged);
   const last = events.at(-1);
   if (last !== undefined && events.length === limit) return { events, next: { ...placeOf(last), epoch: end.epoch }, end };
-  const lookedAt = (BigInt(cursor.position) + BigInt(positionsMax)).toString();
+  const lookedAt = (BigInt(cursor.position) + BigInt(lookedMax)).toString();
   if (!isBefore(lookedAt, end.position)) return { events, next: end, end };
   return { events, next: { position: lookedAt, loggedAt: last?.loggedAt ?? cursor.loggedAt, epoch: end.epoch }, end };
 }

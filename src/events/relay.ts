@@ -73,7 +73,7 @@ type Outcome = { readonly published: Message[]; readonly returned: Message[]; fa
 
 async function publishBatch(tx: Tx, limit: number, withRetries: boolean, parts: RelayParts): Promise<Omit<Round, 'logged'>> {
   const retries = withRetries ? await dueRetries(tx, Math.ceil(limit * retryShare)) : [];
-  const { events, waiting } = await nextUnpublished(tx, limit);
+  const { events, waiting, last } = await nextUnpublished(tx, limit);
   // An event whose subject has one waiting goes behind it.
   const free = events.filter(({ subject }) => !waiting.has(subject));
 
@@ -106,7 +106,6 @@ async function publishBatch(tx: Tx, limit: number, withRetries: boolean, parts: 
     tx,
     events.filter((due) => !published.has(due) && !returned.has(due)),
   );
-  const last = events.at(-1);
   if (last !== undefined) await advance(tx, last);
   return {
     taken: retries.length + events.length,

@@ -5,17 +5,20 @@ import { lock } from './log.ts';
 const daysAhead = 3;
 /** Events that one round removes from the default partition, which holds any only after a day was not prepared in time. */
 const expiredMax = 10_000;
+/** How far all of the subscriptions $1 have read; null where there are none. */
+const readSql = 'select min(position) from subscription where name = any($1::text[])';
 
 /**
- * Makes the partitions of today and the next days, and drops those that are older than `days` and wholly published. Each is a
+ * Makes the partitions of today and the next days, and drops those that are older than `days`, wholly published and read by `readers`,
+ * the subscriptions that read the log. Each is a
  * transaction of its own: a day must not be missing because an old one cannot be dropped yet.
  * @returns the names of the partitions that were dropped
  */
-export async function maintain(pool: Pool, days: number): Promise<string[]> {
+export async function maintain(pool: Pool, days: number, readers: readonly string[] = []): Promise<string[]> {
   await alone(pool, async (tx) => {
     for (let ahead = 0; ahead <= daysAhead; ahead += 1) await makePartition(tx, ahead);
   });
-  return (await alone(pool, (tx) => dropExpired(tx, days))) ?? [];
+  return (await alone(pool, (tx) => dropExpired(tx, days, readers))) ?? [];
 }
 
 async function alone<Result>(pool: Pool, work: (tx: Tx) => Promise<Result>): Promise<Result | undefined> {
@@ -46,7 +49,7 @@ async function makePartition(tx: Db, ahead: number): Promise<void> {
   );
 }
 
-async function dropExpired(tx: Db, days: number): Promise<string[]> {
+async function dropExpired(tx: Tx, days: number, readers: readonly string[]): Promise<string[]> {
   const partitions = await tx.query<{ name: string }>(
     `select relname as name from pg_inherits join pg_class on pg_class.oid = inhrelid
      where inhparent = 'event'::regclass and relname ~ '^event_\\d{8}$'
@@ -56,14 +59,16 @@ async function dropExpired(tx: Db, days: number): Promise<string[]> {
   );
   const dropped: string[] = [];
   for (const { name } of partitions) {
-    const [last] = await tx.query<{ position: string | null; unpublished: boolean }>(
+    const [last] = await tx.query<{ position: string | null; unpublished: boolean; unread: boolean }>(
       `select max(position) as position,
          coalesce(max(position) > (select published_position from event_state where only_row), false)
-           or coalesce(max(position) >= (select position from event_retry order by position limit 1), false) as unpublished
+           or coalesce(max(position) >= (select position from event_retry order by position limit 1), false) as unpublished,
+         coalesce(max(position) > (${readSql}), false) as unread
        from ${name}`,
+      [readers],
     );
-    // What never reached the broker is kept, and with it all that came later.
-    if (last?.unpublished) break;
+    // What never reached the broker or a subscription is kept, and with it all that came later.
+    if (last?.unpublished || last?.unread) break;
     if (last?.position != null) await tx.query('update event_state set expired_position = $1 where only_row', [last.position]);
     await tx.query(`drop table ${name}`);
     dropped.push(name);
@@ -75,12 +80,13 @@ async function dropExpired(tx: Db, days: number): Promise<string[]> {
          select position from (select position, logged_at from event_default order by position limit ${expiredMax}) as oldest
          where logged_at < now() - ($1 + 1) * interval '1 day' and position <= (select published_position from event_state where only_row)
            and position < coalesce((select position from event_retry order by position limit 1), position + 1)
+           and position <= coalesce((${readSql.replace('$1', '$2')}), position)
        ))
        returning position
      )
      update event_state set expired_position = greatest(expired_position, (select max(position) from gone))
      where only_row and exists (select from gone)`,
-    [days],
+    [days, readers],
   );
   return dropped;
 }

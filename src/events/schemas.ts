@@ -1,20 +1,41 @@
 // Checks events against the schemas of their definitions: the same values that the AsyncAPI document shows.
-import { Ajv2020 } from 'ajv/dist/2020.js';
+import { Ajv2020, type Options } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
-import type { EventDefinition } from './envelope.ts';
+import { Type } from 'typebox';
+import { Envelope, type Event, type EventDefinition, EventTypeName } from './envelope.ts';
 
-/** @returns a function that says in a few words why a value is no event of these definitions, or undefined if it is one */
+/**
+ * For who publishes: everything that is in an event stands in its schema.
+ * @returns a function that says in a few words why a value is no event of these definitions, or undefined if it is one
+ */
 export function createEventCheck(definitions: readonly EventDefinition[]): (event: unknown) => string | undefined {
-  const ajv = new Ajv2020({ strict: true, allowUnionTypes: true });
-  addFormats.default(ajv);
+  const ajv = createAjv();
   const checks = new Map(definitions.map(({ type, schema }) => [type, ajv.compile(schema)]));
   return (event) => {
-    if (typeof event !== 'object' || event === null || event instanceof Uint8Array) return 'the body is not a JSON object';
-    const { event_type: type } = event as { event_type?: unknown };
-    const check = typeof type === 'string' ? checks.get(type) : undefined;
-    if (check?.(event)) return undefined;
-    if (isOfPredecessor(event)) return predecessorFault;
-    return check === undefined ? 'the event_type is unknown' : ajv.errorsText(check.errors, { dataVar: 'event' });
+    const check = checks.get(typeOf(event) ?? '');
+    if (check === undefined) return 'the event_type is unknown';
+    return check(event) ? undefined : ajv.errorsText(check.errors, { dataVar: 'event' });
+  };
+}
+
+/** `unknown`: an event by its envelope, of a type that stands in none of the definitions. */
+export type Read = { readonly event: Event } | { readonly unknown: Event } | { readonly fault: string };
+
+/**
+ * For who consumes, beside newer versions that publish: fields that its schema does not have are taken out of an event.
+ * @returns a function that tells events from what is none
+ */
+export function createEventReader(definitions: readonly EventDefinition[]): (value: unknown) => Read {
+  const ajv = createAjv({ removeAdditional: true });
+  const checks = new Map(definitions.map(({ type, schema }) => [type, ajv.compile(schema)]));
+  const checkEnvelope = ajv.compile(Envelope(EventTypeName, Type.Object({})));
+  return (value) => {
+    if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return { fault: 'the body is not a JSON object' };
+    // Before the checks, which take fields out.
+    if (isOfPredecessor(value)) return { fault: predecessorFault };
+    const check = checks.get(typeOf(value) ?? '');
+    if ((check ?? checkEnvelope)(value)) return check === undefined ? { unknown: value as Event } : { event: value as Event };
+    return { fault: ajv.errorsText((check ?? checkEnvelope).errors, { dataVar: 'event' }) };
   };
 
   // It says what happened to a user, and neither which event this is nor which version it made.
@@ -24,6 +45,17 @@ export function createEventCheck(definitions: readonly EventDefinition[]): (even
     const hasVersion = 'version' in event || (typeof data === 'object' && data !== null && 'version' in data);
     return typeof type === 'string' && checks.has(type) && id === undefined && !hasVersion;
   }
+}
+
+function createAjv(options: Options = {}): Ajv2020 {
+  const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, ...options });
+  addFormats.default(ajv);
+  return ajv;
+}
+
+function typeOf(event: unknown): string | undefined {
+  const { event_type: type } = (event ?? {}) as { event_type?: unknown };
+  return typeof type === 'string' ? type : undefined;
 }
 
 const predecessorFault = 'it has no event_id and no version, as the messages of the LiteStar service that Rollcall replaces';

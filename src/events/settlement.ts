@@ -6,47 +6,32 @@ import { DatabaseUnavailableError } from '../db/unavailable.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import * as deadLetters from './dead-letters.ts';
-import { type Delivery, textOf } from './delivery.ts';
-import { type Event, messageOf } from './envelope.ts';
+import { textOf } from './delivery.ts';
+import * as failedAttempts from './failed-attempts.ts';
 import * as inbox from './inbox.ts';
+import type { Given, Intake, Unknown } from './intake.ts';
 import type { LoggedEvent } from './log.ts';
 import * as retries from './retries.ts';
 
-/** What a feature does about its events. */
-export type Reaction = {
-  /** Its effect on the database, in the transaction of the inbox row. */
-  effect?(tx: Tx, event: Event): Promise<void>;
-  /** What the event tells of: its kind, the name and value of its id, and the version that the event made. */
-  about(event: Event): { readonly kind: string; readonly name: string; readonly id: string | number; readonly version: number };
-  /** Whether the effect of a later version contains that of an earlier one: one that comes too late is then dropped, and counted. */
-  readonly laterContainsEarlier?: boolean;
-};
-
 export type SettlementParts = {
   readonly pool: Pool;
-  /** One for each type of event that has a schema. */
-  readonly reactions: Readonly<Record<string, Reaction>>;
+  readonly intake: Intake;
   /** The wait after each failed attempt; one more failure than there are waits, and the event is given up. */
   readonly retryDelaysMs: readonly number[];
-  readonly appName: string;
   readonly metrics: Metrics;
   readonly log: Logger;
 };
 
-/** An event that was delivered, is tried again, or is read from the log. */
-export type Given = inbox.Subjected & { readonly delivery: Delivery; readonly reaction: Reaction; readonly name: string };
-
 /** `log`: it was not delivered, or later than one after it. */
-type Source = 'delivery' | 'retry' | 'log';
+export type Source = 'delivery' | 'retry' | 'log';
 /** `more`: earlier events of the subject were taken from the log, and others are left. */
 type Settled = 'handled' | 'duplicate' | 'waits' | 'late' | 'stale' | 'more';
 
 export type Settlement = {
-  given(event: Event, delivery: Delivery): Given;
-  /** An event of the log, as it would have been delivered; undefined for a type of a newer version of the service. */
-  fromLog(logged: LoggedEvent): Given | undefined;
   /** Settled when it resolves. @throws DatabaseUnavailableError, and what is a defect of ours; it is to be called again then */
   settle(given: Given, source: Source): Promise<void>;
+  /** Keeps an event of an unknown type for a version that knows it. @throws as `settle` */
+  park(unknown: Unknown): Promise<void>;
 };
 
 /** Events of the log that one transaction catches up with. */
@@ -61,21 +46,13 @@ class EffectError extends Error {
   }
 }
 
-export function createSettlement({ pool, reactions, retryDelaysMs, appName, metrics, log }: SettlementParts): Settlement {
+export function createSettlement({ pool, intake, retryDelaysMs, metrics, log }: SettlementParts): Settlement {
   const claim = inbox.createClaims(pool);
 
-  function given(event: Event, delivery: Delivery): Given {
-    const reaction = reactions[event.event_type];
-    if (reaction === undefined) throw new Error(`no reaction to ${event.event_type}`);
-    const { kind, name, id, version } = reaction.about(event);
-    return { event, subject: `${kind}:${id}`, version, delivery, reaction, name };
-  }
-
-  function fromLog(logged: LoggedEvent): Given | undefined {
-    if (reactions[logged.event.event_type] === undefined) return undefined;
-    const body = Buffer.from(JSON.stringify(logged.event));
-    return given(logged.event, { ...messageOf(logged, appName), body, isHeld: () => true });
-  }
+  const missed = (logged: LoggedEvent) => {
+    const taken = intake.fromLog(logged);
+    return 'given' in taken ? taken.given : undefined;
+  };
 
   async function apply(tx: Tx, one: Given): Promise<void> {
     try {
@@ -99,25 +76,25 @@ export function createSettlement({ pool, reactions, retryDelaysMs, appName, metr
   async function take(one: Given, source: Source, caughtUp: Given[]): Promise<Settled> {
     const { event_id } = one.event;
     return pool.inTransaction(async (tx) => {
-      await inbox.lockSubject(tx, one.subject);
+      await inbox.lockSubject(tx, one);
       const { handled, dead, last, waiting, behind } = await inbox.readState(tx, one);
       if (handled || dead) {
-        if (waiting !== undefined) await retries.leave(tx, event_id, one.subject);
+        if (waiting !== undefined) await retries.leave(tx, one, event_id);
         return 'duplicate';
       }
       if (source === 'retry' ? waiting !== 'due' : waiting !== undefined) return 'duplicate';
       if (behind) {
-        await retries.park(tx, one, one.delivery);
+        await retries.queue(tx, one, one.delivery);
         return 'waits';
       }
       if (last !== undefined && one.version <= last) {
         const isContained = one.reaction.laterContainsEarlier === true;
         if (!isContained)
           await deadLetters.bury(tx, one.delivery, { ...one, attempts: 1, reason: `version ${last} was handled before it` });
-        await retries.leave(tx, event_id, one.subject);
+        await retries.leave(tx, one, event_id);
         return isContained ? 'stale' : 'late';
       }
-      const missing = await inbox.findMissing(tx, one, last, fromLog);
+      const missing = await inbox.findMissing(tx, one, last, missed);
       for (const earlier of missing.slice(0, caughtUpMax)) {
         if (!(await inbox.claim(tx, earlier))) continue;
         await apply(tx, earlier);
@@ -126,7 +103,7 @@ export function createSettlement({ pool, reactions, retryDelaysMs, appName, metr
       if (missing.length > caughtUpMax) return 'more';
       if (!(await inbox.claim(tx, one))) return 'duplicate';
       await apply(tx, one);
-      await retries.leave(tx, event_id, one.subject);
+      await retries.leave(tx, one, event_id);
       return 'handled';
     });
   }
@@ -135,15 +112,16 @@ export function createSettlement({ pool, reactions, retryDelaysMs, appName, metr
   async function fail({ given: one, message: reason, cause: error }: EffectError): Promise<void> {
     const { event_type, event_id } = one.event;
     const failed = await pool.inTransaction(async (tx) => {
-      await inbox.lockSubject(tx, one.subject);
+      await inbox.lockSubject(tx, one);
       const { handled, dead } = await inbox.readState(tx, one);
       if (handled || dead) return undefined;
-      const attempts = (await retries.attemptsOf(tx, event_id)) + 1;
+      const attempts = (await retries.attemptsOf(tx, one)) + 1;
+      await failedAttempts.record(tx, one, attempts, reason);
       const delayMs = retryDelaysMs[attempts - 1];
       if (delayMs !== undefined) await retries.putOff(tx, one, one.delivery, delayMs, reason);
       else {
         await deadLetters.bury(tx, one.delivery, { ...one, attempts, reason });
-        await retries.leave(tx, event_id, one.subject);
+        await retries.leave(tx, one, event_id);
       }
       return { attempts, delayMs };
     });
@@ -204,10 +182,26 @@ export function createSettlement({ pool, reactions, retryDelaysMs, appName, metr
     }
   }
 
-  return { given, fromLog, settle };
+  async function park(unknown: Unknown): Promise<void> {
+    const { event_type, event_id } = unknown.event;
+    const isNew = await pool.inTransaction(async (tx) => {
+      await inbox.lockSubject(tx, unknown);
+      const { handled, dead, waiting } = await inbox.readState(tx, unknown);
+      if (handled || dead || waiting !== undefined) return false;
+      await retries.park(tx, unknown, unknown.delivery);
+      return true;
+    });
+    if (!isNew) return;
+    metrics.parked.inc();
+    within(unknown, () =>
+      log.warn({ event_type, event_id }, `Event ${event_type} is of a type that this version does not know; it waits for one that does`),
+    );
+  }
+
+  return { settle, park };
 }
 
 /** Runs work in the context of the request that the event tells of. */
-export function within<Result>({ event, delivery }: Given, work: () => Result): Result {
+export function within<Result>({ event, delivery }: Unknown, work: () => Result): Result {
   return context.run(context.createContext(event.trace_id, textOf(delivery.headers['traceparent'])), work);
 }

@@ -39,6 +39,9 @@ export type Tail = AsyncDisposable & {
   readonly closing: boolean;
 };
 
+/** What it takes of what is remembered. */
+const sizeOf = (batch: Batch | undefined) => Math.max(1, batch?.events.length ?? 0);
+
 type Waiter = { cursor: Cursor | undefined; resolve: () => void };
 
 export function startTail(db: Db, log: Logger): Tail {
@@ -66,11 +69,14 @@ export function startTail(db: Db, log: Logger): Tail {
       await wakeThose(isBehind);
     }
     const reading = await read(from);
-    if (reading === undefined || reading.events.length === 0) return pollMs;
-    batches.push({ after: from, events: reading.events, next: reading.next });
-    remembered += reading.events.length;
-    while (remembered > rememberedMax) remembered -= batches.shift()?.events.length ?? 0;
+    if (reading === undefined || reading.next.position === from.position) return pollMs;
+    const batch = { after: from, events: reading.events, next: reading.next };
+    batches.push(batch);
+    remembered += sizeOf(batch);
+    while (remembered > rememberedMax) remembered -= sizeOf(batches.shift());
     at = reading.next;
+    // Internal ones alone: nobody is woken for them, and whoever wakes later goes past them.
+    if (batch.events.length === 0) return reading.next.position === reading.end.position ? pollMs : 0;
     const startedAt = performance.now();
     await wakeThose(isBehind);
     // Not shortened by wake: those who write most would be those who are woken most.

@@ -55,6 +55,7 @@ export async function addOpenApi(app: FastifyInstance, version: string): Promise
       tags: [
         { name: 'users', description: 'The users.' },
         { name: 'events', description: 'The changes of the users, to catch up with.' },
+        { name: 'subscriptions', description: 'What reacts to events inside the service: backlog, dead letters, failed attempts.' },
         { name: 'health', description: 'Whether the service lives, is ready, and how it does.' },
       ],
     },

@@ -26,6 +26,9 @@ const exampleDetails: Partial<Record<ProblemCode, string>> = {
   user_referenced: 'User with id 1 is referenced by the table "invoice" (constraint "invoice_user_id_fkey").',
   user_conflict: 'Another user has the same name (constraint "user_name_key").',
   user_rejected: 'The table "user" does not take these values (constraint "user_name_check").',
+  subscription_not_found: 'Subscription audit not found',
+  dead_letter_not_found: 'Dead letter 999 not found',
+  dead_letter_refused: 'Dead letter 1 stays: it is no event of ours: the body is not a JSON object.',
   body_too_large: 'The body is larger than 32 KiB.',
 };
 

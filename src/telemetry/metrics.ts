@@ -58,7 +58,7 @@ export function createMetrics(build: { name: string; version: string }) {
       'rollcall_events_unroutable_total',
       'Events that the broker gave back, since no queue is bound for them; each attempt counts.',
     ),
-    handled: counter('rollcall_events_handled_total', 'Events whose effect the consumer committed.'),
+    handled: counter('rollcall_events_handled_total', 'Events whose effect a subscription committed.'),
     duplicate: counter('rollcall_events_duplicate_total', 'Deliveries of an event that had been handled before.'),
     caughtUp: counter(
       'rollcall_events_caught_up_total',
@@ -69,7 +69,8 @@ export function createMetrics(build: { name: string; version: string }) {
       'Events that came after a later version of their subject whose effect contains theirs, and were dropped.',
     ),
     retried: counter('rollcall_events_retried_total', 'Deliveries that failed and were put off.'),
-    deadLettered: counter('rollcall_events_dead_lettered_total', 'Events that the consumer gave up on.'),
+    parked: counter('rollcall_events_parked_total', 'Events of a type that this version does not know, kept for one that does.'),
+    deadLettered: counter('rollcall_events_dead_lettered_total', 'Events that a subscription gave up on.'),
 
     /** Ties the gauges to what they read, once it runs. */
     watch(gauges: Gauges): void {

@@ -5,7 +5,7 @@ import { Problem } from '../problem.ts';
 import type { Caller } from '../runtime/turns.ts';
 import { isHash, type Passwords } from '../security/passwords.ts';
 import { raiseNextId } from './adoption.ts';
-import { kind, types } from './events.ts';
+import { created, deleted, kind, updated } from './events.ts';
 import { type FieldName, fieldNames, shownNames } from './fields.ts';
 import { columnsSql, type UserRow, userNotFound, userOf } from './queries.ts';
 import { isIdTaken, refusalOf } from './refusals.ts';
@@ -66,7 +66,7 @@ export async function createUser(
   caller?: Caller,
 ): Promise<User> {
   const values = valuesOf({ ...user, password: await passwords.hash(user.password, caller) });
-  const insert = () => db.query<UserRow>(createSql[eventPayload], [...values, ...appendValues(types.created)]);
+  const insert = () => db.query<UserRow>(createSql[eventPayload], [...values, ...appendValues(created)]);
   try {
     const [row] = await insert().catch(async (error: unknown) => {
       // Somebody wrote users past the sequence: it goes on after them.
@@ -146,7 +146,7 @@ async function write(
   const [row] = await execute<UserRow & { outdated: boolean }>(
     db,
     updateSql[eventPayload],
-    [id, keptHash ?? null, ...valuesOf({ ...change, password: newHash ?? null }), ...appendValues(types.updated)],
+    [id, keptHash ?? null, ...valuesOf({ ...change, password: newHash ?? null }), ...appendValues(updated)],
     id,
   );
   if (row === undefined) throw userNotFound(id);
@@ -162,7 +162,7 @@ const deleteSql = `with deleted as (
 
 /** @throws user_not_found */
 export async function deleteUser({ db }: CommandParts, id: string): Promise<void> {
-  const rows = await execute(db, deleteSql, [id, ...appendValues(types.deleted)], id);
+  const rows = await execute(db, deleteSql, [id, ...appendValues(deleted)], id);
   if (rows.length > 0) return;
   const [kept] = await db.query('select from "user" where id = $1', [id]);
   throw kept === undefined ? userNotFound(id) : takenAway();

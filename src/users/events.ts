@@ -12,7 +12,11 @@ const Subject = {
     description: 'Counts the changes of this user: 1 for its creation, one more for each change, its deletion included.',
   }),
 };
-const Field = Type.Enum([...fieldNames]);
+const Field = Type.String({
+  pattern: '^[a-z][a-z_]*$',
+  description: `${fieldNames.map((name) => `\`${name}\``).join(', ')}. Later versions may add names: leave those alone that you do not know.`,
+  examples: [...fieldNames],
+});
 const Changed = Type.Array(Field, { minItems: 1, uniqueItems: true, description: 'The fields that got a new value.' });
 const Snapshot = Type.Optional(
   Type.Object(
@@ -26,7 +30,6 @@ const Deletion = Type.Object(Subject, { additionalProperties: false });
 
 /** Of the subjects of these events: `user:7`. */
 export const kind = 'user';
-export const types = { created: 'user.created', updated: 'user.updated', deleted: 'user.deleted' } as const;
 
 const envelope = {
   event_id: '01940a3e-5c00-7c48-9f25-e0b39a08fcaa',
@@ -35,21 +38,22 @@ const envelope = {
 };
 
 function define(type: string, name: string, data: TSchema, summary: string, example: object): EventDefinition {
-  return { type, name, schema: Envelope(type, data), summary, example: { ...envelope, event_type: type, data: example } };
+  const schema = Envelope(type, data);
+  return { type, audience: 'public', name, schema, summary, example: { ...envelope, event_type: type, data: example } };
 }
 
-export const definitions: readonly EventDefinition[] = [
-  define(types.created, 'UserCreated', Changes, 'A user was created.', {
-    user_id: 1,
-    version: 1,
-    changed: [...requiredNames],
-    user: exampleUser,
-  }),
-  define(types.updated, 'UserUpdated', Changes, 'A user was updated.', {
-    user_id: 1,
-    version: 2,
-    changed: ['surname'],
-    user: { ...exampleUser, surname: 'Roe', updated_at: '2025-01-02T10:00:00.000000Z' },
-  }),
-  define(types.deleted, 'UserDeleted', Deletion, 'A user was deleted.', { user_id: 1, version: 3 }),
-];
+export const created = define('user.created', 'UserCreated', Changes, 'A user was created.', {
+  user_id: 1,
+  version: 1,
+  changed: [...requiredNames],
+  user: exampleUser,
+});
+export const updated = define('user.updated', 'UserUpdated', Changes, 'A user was updated.', {
+  user_id: 1,
+  version: 2,
+  changed: ['surname'],
+  user: { ...exampleUser, surname: 'Roe', updated_at: '2025-01-02T10:00:00.000000Z' },
+});
+export const deleted = define('user.deleted', 'UserDeleted', Deletion, 'A user was deleted.', { user_id: 1, version: 3 });
+
+export const definitions: readonly EventDefinition[] = [created, updated, deleted];

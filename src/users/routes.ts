@@ -23,7 +23,7 @@ export type UserRoutesParts = CommandParts & {
 
 const Users = Page('UserPage', 'users', reference<User>('User'));
 const Deletion = Type.Object(
-  { message: Type.String({ description: 'Says which user was deleted.' }) },
+  { message: Type.String({ description: 'Says what was deleted.' }) },
   { $id: 'Deletion', additionalProperties: false },
 );
 const tags = ['users'];

@@ -3,9 +3,8 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Connection, type Envelope } from 'rabbitmq-client';
 import type { Tx } from '../../src/db/client.ts';
-import { find, redrive } from '../../src/events/dead-letters.ts';
+import { find } from '../../src/events/dead-letters.ts';
 import type { Event } from '../../src/events/envelope.ts';
-import { withSend } from '../../src/events/redrive.ts';
 import { type Carrier, retryDelaysMs, startCarrier, versionOf } from '../support/events.ts';
 import type { Line } from '../support/log.ts';
 
@@ -306,7 +305,7 @@ suite('a dead letter', { concurrency: true }, () => {
     const [letter] = await find(carrier.pool, [id]);
     assert.deepEqual(
       [
-        letter?.id,
+        letter?.messageId,
         letter?.type,
         letter?.traceId,
         letter?.subject,
@@ -317,50 +316,26 @@ suite('a dead letter', { concurrency: true }, () => {
       [id, 'user.updated', 'doomed', 'user:1', 'the ledger is closed', retryDelaysMs.length + 1, id],
     );
     isClosed = false;
-    const url = carrier.rabbitUrl ?? '';
-    assert.deepEqual(await withSend(url, (send) => redrive(carrier.pool, [id], send)), [{ id, leftOut: [] }]);
+    assert.equal(await carrier.redrive(letter?.id ?? ''), undefined);
     const line = await carrier.line(({ event }) => event === 'Received event user.updated with user_id=1');
     assert.equal(line.trace_id, 'doomed');
     assert.deepEqual(await find(carrier.pool, [id]), []);
   });
 
-  test('stays where the queue is gone or the message cannot be sent, and the others go on', async () => {
+  test('stays where it is no event of ours, and the reason says why', async () => {
     await using carrier = await startCarrier('RabbitMQ');
-    const consumer = carrier.consume(async () => {});
+    carrier.consume(async () => {});
     await isConnected(carrier);
     await publish(carrier, [
       [{ messageId: 'one', headers: { 'x-death': [{ count: 1 }], bytes: 'b' } }, Buffer.from('1')],
-      [{ messageId: 'two', expiration: '100000', headers: { tiny: 'kept', bulky: 'x'.repeat(100_000) } }, Buffer.from('2')],
+      [{ messageId: 'two' }, Buffer.from('{"event_type": "user.created"}')],
     ]);
     await buried(carrier, 2);
-    await consumer[Symbol.asyncDispose]();
-    // Nothing that comes through one frame is too large for another; a broker of the past may have had larger ones.
-    await carrier.database.query(`update dead_letter set headers = json_build_object('more', repeat('y', 40000), 'tiny', 'kept',
-      'bulky', repeat('x', 100000), 'bytes', json_build_object('$bytes', 'AA==')) where message_id = 'two'`);
-    const url = carrier.rabbitUrl ?? '';
-    await connected(carrier, (connection) => connection.queueDelete({ queue }));
-    const gone = await withSend(url, (send) => redrive(carrier.pool, undefined, send));
-    assert.deepEqual(
-      gone.map(({ id, failed }) => [id, failed]),
-      [
-        ['one', `RabbitMQ has no queue ${queue} (NO_ROUTE)`],
-        ['two', `RabbitMQ has no queue ${queue} (NO_ROUTE)`],
-      ],
-    );
-    assert.equal((await carrier.database.query('select from dead_letter where redriven_at is null')).length, 2);
-    await connected(carrier, (connection) => connection.queueDeclare({ queue, durable: true }));
-    const sent = await withSend(url, (send) => redrive(carrier.pool, undefined, send));
-    assert.deepEqual(sent, [
-      { id: 'one', leftOut: [] },
-      { id: 'two', leftOut: ['bytes', 'bulky', 'expiration'] },
-    ]);
-    await connected(carrier, async (connection) => {
-      const [one, two] = [await connection.basicGet({ queue, noAck: true }), await connection.basicGet({ queue, noAck: true })];
-      assert.deepEqual([one?.messageId, one?.headers, String(one?.body)], ['one', { bytes: 'b' }, '1']);
-      assert.deepEqual([two?.messageId, Object.keys(two?.headers ?? {}).sort()], ['two', ['more', 'tiny']]);
-      assert.equal(two?.expiration, undefined);
-    });
-    assert.deepEqual(await carrier.database.query('select from dead_letter'), []);
+    const [one, two] = await find(carrier.pool, ['one', 'two']);
+    assert.deepEqual(await carrier.redrive(one?.id ?? ''), { refused: 'it is no event of ours: the body is not a JSON object' });
+    assert.match(JSON.stringify(await carrier.redrive(two?.id ?? '')), /it is no event of ours: it has no event_id and no version/);
+    assert.equal(await carrier.redrive('999999'), 'not there');
+    assert.deepEqual(await find(carrier.pool, ['one', 'two']), [one, two]);
   });
 
   test('that was redriven and comes after a later version is given up again, in order of versions', async () => {
@@ -377,7 +352,8 @@ suite('a dead letter', { concurrency: true }, () => {
     await carrier.relay();
     await carrier.line(() => seen.length === 1, 'version 2');
     failing = false;
-    await withSend(carrier.rabbitUrl ?? '', (send) => redrive(carrier.pool, [id], send));
+    const [letter] = await find(carrier.pool, [id]);
+    assert.equal(await carrier.redrive(letter?.id ?? ''), undefined);
     await carrier.line(({ event }) => event === 'Event user.updated came after a later version; dead-lettered');
     const letters = await carrier.database.query('select event_id, reason from dead_letter');
     assert.deepEqual(letters, [{ event_id: id, reason: 'version 2 was handled before it' }]);

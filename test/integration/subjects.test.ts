@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Type } from 'typebox';
-import { migrate, readMigrations } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/db/migrate.ts';
+import { readMigrations } from '../../src/db/migrations.ts';
 import { Envelope, type EventDefinition } from '../../src/events/envelope.ts';
 import { bindingsOf } from '../../src/events/topology.ts';
 import { definitions } from '../../src/users/events.ts';
@@ -12,6 +13,7 @@ import { startService } from '../support/service.ts';
 
 const orderPlaced: EventDefinition = {
   type: 'order.placed',
+  audience: 'public',
   name: 'OrderPlaced',
   schema: Envelope('order.placed', Type.Object({ order_id: Type.Integer(), version: Type.Integer() })),
   summary: 'An order was placed.',

@@ -3,9 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startPool } from '../../src/db/client.ts';
 import { createClaims } from '../../src/events/inbox.ts';
+import { queue } from '../../src/events/topology.ts';
 import { createDatabase } from '../support/database.ts';
 
 const made = (subject: string, version: number, event_id: string = crypto.randomUUID()) => ({
+  subscription: queue,
   event: { event_id, event_type: 'user.updated', occurred_at: '2025-01-01T10:00:00.000000Z', trace_id: 'trace', data: {} },
   subject,
   version,

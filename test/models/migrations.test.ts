@@ -3,8 +3,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { describeSchema } from '../../scripts/schema.ts';
+import { codeVersion } from '../../src/config.ts';
 import { startPool } from '../../src/db/client.ts';
-import { MigrationError, migrate, migrationStatus, readMigrations } from '../../src/db/migrate.ts';
+import { MigrationError, migrate, migrationStatus } from '../../src/db/migrate.ts';
+import { isOlder, parseMigration, readMigrations } from '../../src/db/migrations.ts';
 import { isHash, startPasswords } from '../../src/security/passwords.ts';
 import { hashPlaintextPasswords, hasPlaintextPasswords } from '../../src/users/adoption.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
@@ -46,7 +48,7 @@ suite('migrations', { concurrency: true }, () => {
     const letters = await database.query('select message_id, event_id, body, properties, headers, subject from dead_letter');
     const body = Buffer.from('{ "a": 9007199254740993 }');
     assert.deepEqual(letters, [{ message_id: id, event_id: id, body, properties: {}, headers: {}, subject: 'user:7' }]);
-    assert.deepEqual(await database.query('select reconciled_position from inbox_state'), [{ reconciled_position: '4' }]);
+    assert.deepEqual(await database.query('select name, position from subscription'), [{ name: 'rollcall.user_events', position: '4' }]);
   });
 
   test('a schema that is newer than the code is refused', async () => {
@@ -56,6 +58,68 @@ suite('migrations', { concurrency: true }, () => {
       migrate(settings(database)),
       (error: Error) => error instanceof MigrationError && /9999_future\.sql/.test(error.message),
     );
+  });
+
+  test('a schema that is newer than the code, and says that this code runs on it, is taken', async () => {
+    await using database = await createDatabase();
+    const [code = ''] = /\d+\.\d+\.\d+/.exec(codeVersion) ?? [];
+    await database.query(`insert into schema_migration (version, name, checksum, oldest_code) values (9999, '9999_future.sql', 'x', $1)`, [
+      code,
+    ]);
+    assert.deepEqual(await migrate(settings(database)), []);
+    await using service = await startService({}, { database });
+    assert.equal((await service.call('GET', '/users/')).status, 200);
+    await database.query(`update schema_migration set oldest_code = '999.0.0' where version = 9999`);
+    await assert.rejects(migrate(settings(database)), /needs at least version 999\.0\.0 of the code, and this is \d/);
+  });
+
+  test('each migration from 10 on says which code runs on the schema after it', async () => {
+    const silent = (await readMigrations()).filter(({ version, oldestCode }) => version >= 10 && oldestCode === undefined);
+    assert.deepEqual(
+      silent.map(({ name }) => name),
+      [],
+    );
+  });
+
+  test('versions are compared by their numbers', () => {
+    const pairs: [string, string, boolean][] = [
+      ['0.9.0', '0.10.0', true],
+      ['0.10.0', '0.9.0', false],
+      ['1.0.0', '1.0.0', false],
+      ['1.0.0-rc.1', '1.0.0', false],
+      ['1.2.3', '2.0.0', true],
+      ['1.2.3', '1.2.4', true],
+    ];
+    for (const [version, than, isOne] of pairs) assert.equal(isOlder(version, than), isOne, `${version} < ${than}`);
+  });
+
+  test('a migration in steps goes on where it was interrupted', async () => {
+    await using database = await createDatabase({ template: 'empty' });
+    const sql = (broken: boolean) => `-- Counts.
+-- oldest code: 0.1.0
+-- step
+create table counted (n integer, half integer);
+insert into counted select n from generate_series(1, 250) as n;
+-- step, repeated
+update counted set half = n / 2 where n = any (array(select n from counted where half is null limit 100));
+-- step, alone
+drop index concurrently if exists counted_n_idx;
+create unique index concurrently counted_n_idx on counted (${broken ? 'half' : 'n'});
+-- step
+alter table counted add primary key using index counted_n_idx;
+`;
+    const code = (broken: boolean) => ({ migrations: [parseMigration('0001_counted.sql', sql(broken))], codeVersion: '0.1.0' });
+    // Halves come twice: the index is left behind invalid, as after a kill.
+    await assert.rejects(migrate(settings(database), { code: code(true) }), /its steps before that are kept/);
+    assert.deepEqual(await database.query('select step from schema_migration_step order by step'), [{ step: 0 }, { step: 1 }]);
+    assert.deepEqual(await database.query('select count(*)::int as n from counted where half is null'), [{ n: 0 }]);
+    const both = await Promise.all([1, 2, 3].map(() => migrate(settings(database), { code: code(false) })));
+    assert.deepEqual(both.flat(), ['0001_counted.sql']);
+    assert.deepEqual(await database.query('select indisvalid as valid from pg_index where indrelid = $1::regclass', ['counted']), [
+      { valid: true },
+    ]);
+    assert.deepEqual(await database.query('select version, oldest_code from schema_migration'), [{ version: 1, oldest_code: '0.1.0' }]);
+    assert.deepEqual(await database.query('select from schema_migration_step'), []);
   });
 
   test('a migration file that was changed after it was applied is noticed', async () => {

@@ -5,6 +5,7 @@ import { type Db, startPool } from '../../src/db/client.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { createClaims } from '../../src/events/inbox.ts';
 import { runOnce } from '../../src/events/relay.ts';
+import { queue } from '../../src/events/topology.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { captureLog } from '../support/log.ts';
 import { startPostgres, versions } from '../support/postgres.ts';
@@ -96,7 +97,7 @@ for (const version of versions) {
            values (gen_random_uuid(), 'user.updated', '7', now(), 'trace', '', '{}')`,
         );
         await runOnce({ pool, publisher, faultOf: () => undefined, onLogged: () => {}, metrics, log });
-        assert.ok(await claim({ event: { ...event, event_id: crypto.randomUUID() }, subject: '7', version: n + 1 }));
+        assert.ok(await claim({ subscription: queue, event: { ...event, event_id: crypto.randomUUID() }, subject: '7', version: n + 1 }));
       }
       assert.equal(publisher.sent.length, requests);
       await assertPlannedOnce('relayed', ['delete from outbox', 'from event', 'update event_state', 'select (select position from outbox']);

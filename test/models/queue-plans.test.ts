@@ -2,6 +2,7 @@
 // of their size is wrong exactly when there is much to do. No statement may read more than its share of them for that.
 import assert from 'node:assert/strict';
 import { after, suite, test } from 'node:test';
+import { Type } from 'typebox';
 import { type Pool, startPool } from '../../src/db/client.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { createConsumer } from '../../src/events/consumer.ts';
@@ -13,8 +14,10 @@ import { measureBacklog } from '../../src/events/publishing.ts';
 import { readEnd, readLog } from '../../src/events/reading.ts';
 import { runOnce } from '../../src/events/relay.ts';
 import { maintain } from '../../src/events/retention.ts';
-import type { Reaction } from '../../src/events/settlement.ts';
+import type { Reaction } from '../../src/events/subscriptions.ts';
+import { queue } from '../../src/events/topology.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { updated } from '../../src/users/events.ts';
 import { captureLog } from '../support/log.ts';
 import { type Examined, examine } from '../support/plans.ts';
 import { startPostgres, type TestPostgres, versions } from '../support/postgres.ts';
@@ -93,6 +96,9 @@ const consumerRowsSeed = [
   ...consumerSeed.slice(3),
 ];
 
+/** Whatever is in it. */
+const anyUpdate = { ...updated, schema: Type.Unknown() };
+
 function consume(pool: Pool, effect: NonNullable<Reaction['effect']>, retryDelaysMs = [3_600_000]) {
   const about: Reaction['about'] = ({ data }) => ({
     kind: 'user',
@@ -103,11 +109,10 @@ function consume(pool: Pool, effect: NonNullable<Reaction['effect']>, retryDelay
   const { log } = captureLog();
   const metrics = createMetrics({ name: 'test', version: '0' });
   const stopping = new AbortController().signal;
-  const reactions = { 'user.updated': { about, effect } };
   return createConsumer({
     pool,
-    reactions,
-    faultOf: () => undefined,
+    subscription: { name: queue, source: 'queue', reactions: { 'user.updated': { about, effect } } },
+    definitions: [anyUpdate],
     deliveryGraceMs: 0,
     retryDelaysMs,
     appName: 'test',
@@ -270,7 +275,7 @@ for (const version of versions) {
           () => prune(examined, 7, 1000),
           () => find(examined, ['17']),
           () => erase(examined, ['18']),
-          () => redrive(examined, ['19'], undefined),
+          () => redrive(examined, new Map(), '19'),
         ])
           await look();
         assertBounded(examined.examined);

@@ -2,15 +2,18 @@
 // chooses.
 import { type Pool, startPool } from '../../src/db/client.ts';
 import type { Broker } from '../../src/events/broker.ts';
-import { createConsumer } from '../../src/events/consumer.ts';
+import { type Consumer, createConsumer } from '../../src/events/consumer.ts';
+import { type Redriven, redrive } from '../../src/events/dead-letters.ts';
 import type { Event, EventDefinition } from '../../src/events/envelope.ts';
 import { createInProcessBroker } from '../../src/events/in-process.ts';
+import { createIntakes } from '../../src/events/intake.ts';
+import { createLogReader } from '../../src/events/log-reader.ts';
 import { measureBacklog } from '../../src/events/publishing.ts';
 import { createRabbitBroker } from '../../src/events/rabbitmq.ts';
 import { runOnce } from '../../src/events/relay.ts';
 import { createEventCheck } from '../../src/events/schemas.ts';
-import type { Reaction } from '../../src/events/settlement.ts';
-import { bindingsOf } from '../../src/events/topology.ts';
+import { type Reaction, register, type Subscription } from '../../src/events/subscriptions.ts';
+import { bindingsOf, queue } from '../../src/events/topology.ts';
 import { startLoop } from '../../src/runtime/loop.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { definitions } from '../../src/users/events.ts';
@@ -28,11 +31,17 @@ export type Carrier = AsyncDisposable &
     readonly pool: Pool;
     readonly rabbitUrl: string | undefined;
     /** Starts a consumer; events that come before wait. On RabbitMQ there may be several. @returns its end, as on SIGTERM */
-    consume(effect: NonNullable<Reaction['effect']>, options?: { laterContainsEarlier?: boolean }): RunningConsumer;
+    consume(effect: Effect, options?: { laterContainsEarlier?: boolean }, definitions?: readonly EventDefinition[]): RunningConsumer;
+    /** Registers a subscription that reads the log, to be stepped. It begins at the end of the log as it is now. */
+    subscribe(name: string, effects: Readonly<Record<string, Effect>>): Promise<ReadingConsumer>;
+    /** Gives a dead letter to its subscription again. */
+    redrive(id: string): Promise<Redriven>;
     /** Appends an event for a user, as a change would have. @returns its id */
     append(userId: number, version: number, options?: { eventId?: string; traceId?: string }): Promise<string>;
     /** Runs the relay until everything is published; what was put off is due at once. */
     relay(): Promise<void>;
+    /** As `relay`, of a version of the service that knows these events, or whatever comes. */
+    relayAs(definitions: readonly EventDefinition[] | undefined): Promise<void>;
     /** One round of the relay. */
     step(): ReturnType<typeof runOnce>;
     backlog(): Promise<number>;
@@ -41,6 +50,13 @@ export type Carrier = AsyncDisposable &
 export type RunningConsumer = AsyncDisposable & {
   /** One look at the log for what nobody delivered. */
   reconcile(): Promise<number>;
+};
+
+type Effect = NonNullable<Reaction['effect']>;
+
+export type ReadingConsumer = Pick<Consumer, 'retryOnce' | 'unparkOnce'> & {
+  /** One round. @returns how many events it took */
+  read(limit?: number): Promise<number>;
 };
 
 export const retryDelaysMs = [10, 20];
@@ -60,7 +76,7 @@ export async function startCarrier(kind: BrokerKind, others: readonly EventDefin
     appName: 'test',
     confirmTimeoutMs: 5000,
     prefetch: 50,
-    bindings: bindingsOf(known),
+    bindings: bindingsOf(known.filter(({ audience }) => audience === 'public')),
     consumes: true,
   };
   const broker: Broker = rabbitUrl === undefined ? createInProcessBroker('test') : createRabbitBroker(rabbit, log);
@@ -68,7 +84,25 @@ export async function startCarrier(kind: BrokerKind, others: readonly EventDefin
   const publisher = starting.use(broker.startPublisher());
   const consuming = starting.use(new AsyncDisposableStack());
   const stack = starting.move();
-  const step = () => runOnce({ pool, publisher, faultOf, onLogged: () => {}, metrics, log });
+  const step = (fault = faultOf) => runOnce({ pool, publisher, faultOf: fault, onLogged: () => {}, metrics, log });
+  async function relay(fault = faultOf): Promise<void> {
+    while ((await backlog()) > 0) {
+      await step(fault);
+      // What was put off is due at once: the wait itself is not what is tested.
+      await database.query('update event_retry set retry_at = now() where retry_at > now()');
+    }
+  }
+
+  const about: Reaction['about'] = ({ event_type, data }) => {
+    const [kind = ''] = event_type.split('.');
+    return { kind, name: `${kind}_id`, id: Number(data[`${kind}_id`]), version: Number(data['version']) };
+  };
+  const subscriptions: Subscription[] = [];
+  const create = (subscription: Subscription, stopping: AbortSignal, types: readonly EventDefinition[] = known) => {
+    subscriptions.push(subscription);
+    const parts = { pool, subscription, definitions: types, deliveryGraceMs: 0, retryDelaysMs, appName: 'test', metrics, log, stopping };
+    return createConsumer(parts);
+  };
 
   const backlog = async () => (await measureBacklog(pool)).depth;
 
@@ -78,34 +112,31 @@ export async function startCarrier(kind: BrokerKind, others: readonly EventDefin
     metrics,
     pool,
     rabbitUrl,
-    consume(effect, options = {}) {
-      const about: Reaction['about'] = ({ event_type, data }) => {
-        const [kind = ''] = event_type.split('.');
-        return { kind, name: `${kind}_id`, id: Number(data[`${kind}_id`]), version: Number(data['version']) };
-      };
-      const reactions = Object.fromEntries(known.map(({ type }) => [type, { effect, about, ...options }]));
+    consume(effect, options = {}, types = known) {
+      const reactions = Object.fromEntries(
+        types.filter(({ audience }) => audience === 'public').map(({ type }) => [type, { effect, about, ...options }]),
+      );
       const stopping = new AbortController();
-      const parts = {
-        pool,
-        reactions,
-        faultOf,
-        deliveryGraceMs: 0,
-        retryDelaysMs,
-        appName: 'test',
-        metrics,
-        log,
-        stopping: stopping.signal,
-      };
-      const consumer = createConsumer(parts);
+      const consumer = create({ name: queue, source: 'queue', reactions }, stopping.signal, types);
       const running = consuming.use(new AsyncDisposableStack());
       running.use(broker.startSubscription(consumer));
       running.use(startLoop(async () => ((await consumer.retryOnce(20)) > 0 ? 0 : 10)));
+      running.use(startLoop(async () => ((await consumer.unparkOnce(20)) > 0 ? 0 : 10)));
       running.defer(() => stopping.abort());
       return {
         reconcile: () => consumer.reconcileOnce(1000),
         [Symbol.asyncDispose]: () => running.disposeAsync(),
       };
     },
+    async subscribe(name, effects) {
+      const reactions = Object.fromEntries(Object.entries(effects).map(([type, effect]) => [type, { about, effect }]));
+      const subscription = { name, source: 'log', reactions } as const;
+      await register(pool, [subscription]);
+      const consumer = create(subscription, new AbortController().signal);
+      const reader = createLogReader(pool, name, consumer.takeLogged);
+      return { ...consumer, read: (limit = 100) => reader.readOnce(limit) };
+    },
+    redrive: (id) => redrive(pool, createIntakes(subscriptions, known, 'test'), id),
     async append(userId, version, { eventId = crypto.randomUUID(), traceId = `trace-${userId}-${version}` } = {}) {
       await database.query(
         `insert into outbox (event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
@@ -114,14 +145,9 @@ export async function startCarrier(kind: BrokerKind, others: readonly EventDefin
       );
       return eventId;
     },
-    step,
-    async relay() {
-      while ((await backlog()) > 0) {
-        await step();
-        // What was put off is due at once: the wait itself is not what is tested.
-        await database.query('update event_retry set retry_at = now() where retry_at > now()');
-      }
-    },
+    step: () => step(),
+    relay: () => relay(),
+    relayAs: (types) => relay(types === undefined ? () => undefined : createEventCheck(types)),
     backlog,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };

@@ -62,6 +62,16 @@ func main() {
 		}
 		after = &some.Next
 	}
+	subscriptions := must(api.ListSubscriptionsWithResponse(ctx))
+	name := told("listSubscriptions", subscriptions.JSON200, subscriptions.Body).Subscriptions[0].Name
+	letters := must(api.ListDeadLettersWithResponse(ctx, name, nil))
+	told("listDeadLetters", letters.JSON200, letters.Body)
+	attempts := must(api.ListFailedAttemptsWithResponse(ctx, name, &client.ListFailedAttemptsParams{TraceId: "none"}))
+	told("listFailedAttempts", attempts.JSON200, attempts.Body)
+	redriven := must(api.RedriveDeadLetterWithResponse(ctx, name, 1))
+	told("redriveDeadLetter", redriven.ApplicationproblemJSON404, redriven.Body)
+	erased := must(api.DeleteDeadLetterWithResponse(ctx, name, 1))
+	told("deleteDeadLetter", erased.ApplicationproblemJSON404, erased.Body)
 	health := must(api.GetHealthWithResponse(ctx))
 	told("getHealth", health.JSON200, health.Body)
 	ready := must(api.GetReadyWithResponse(ctx))

@@ -61,6 +61,16 @@ func main() {
 		}
 		params.After = client.NewOptString(some.Next)
 	}
+	subscriptions, err := api.ListSubscriptions(ctx)
+	name := told[*client.SubscriptionListHeaders]("listSubscriptions", subscriptions, err).Response.Subscriptions[0].Name
+	letters, err := api.ListDeadLetters(ctx, client.ListDeadLettersParams{Name: name})
+	told[*client.DeadLetterPageHeaders]("listDeadLetters", letters, err)
+	attempts, err := api.ListFailedAttempts(ctx, client.ListFailedAttemptsParams{Name: name, TraceID: "none"})
+	told[*client.FailedAttemptListHeaders]("listFailedAttempts", attempts, err)
+	redriven, err := api.RedriveDeadLetter(ctx, client.RedriveDeadLetterParams{Name: name, ID: 1})
+	told[*client.RedriveDeadLetterNotFound]("redriveDeadLetter", redriven, err)
+	erased, err := api.DeleteDeadLetter(ctx, client.DeleteDeadLetterParams{Name: name, ID: 1})
+	told[*client.DeleteDeadLetterNotFound]("deleteDeadLetter", erased, err)
 	health, err := api.GetHealth(ctx)
 	told[*client.HealthHeaders]("getHealth", health, err)
 	ready, err := api.GetReady(ctx)

@@ -2,6 +2,7 @@ import client.ApiClient;
 import client.ApiException;
 import client.api.EventsApi;
 import client.api.HealthApi;
+import client.api.SubscriptionsApi;
 import client.api.UsersApi;
 import client.model.Event;
 import client.model.EventType;
@@ -18,6 +19,7 @@ public class Calls {
     api.updateBaseUri(arguments[0]);
     UsersApi users = new UsersApi(api);
     EventsApi events = new EventsApi(api);
+    SubscriptionsApi subscriptions = new SubscriptionsApi(api);
     HealthApi health = new HealthApi(api);
 
     User created = users.createUser(new NewUser().name("Ada").surname("Lovelace").password("correct horse battery"));
@@ -39,6 +41,12 @@ public class Calls {
       }
       after = page.getNext();
     }
+    String name = subscriptions.listSubscriptions().getSubscriptions().get(0).getName();
+    done("listSubscriptions", !name.isEmpty());
+    done("listDeadLetters", subscriptions.listDeadLetters(name, null, 10).getDeadLetters() != null);
+    done("listFailedAttempts", subscriptions.listFailedAttempts(name, "none", 10).getFailedAttempts().isEmpty());
+    done("redriveDeadLetter", isMissing(() -> subscriptions.redriveDeadLetter(name, 1L)));
+    done("deleteDeadLetter", isMissing(() -> subscriptions.deleteDeadLetter(name, 1L)));
     done("getHealth", health.getHealth().getStatus() != null);
     done("getReady", health.getReady().getStatus().equals("ready"));
     done("getMetrics", health.getMetrics().contains("rollcall_"));
@@ -47,6 +55,20 @@ public class Calls {
       throw new IllegalStateException("a deleted user is still there");
     } catch (ApiException error) {
       if (error.getCode() != 404) throw error;
+    }
+  }
+
+  private interface Call {
+    void run() throws ApiException;
+  }
+
+  private static boolean isMissing(Call call) throws ApiException {
+    try {
+      call.run();
+      return false;
+    } catch (ApiException error) {
+      if (error.getCode() != 404) throw error;
+      return true;
     }
   }
 
