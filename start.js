@@ -28,7 +28,7 @@ if (folder === undefined) {
 }
 const load = (name) => import(folder === undefined ? `./src/${name}.ts` : pathToFileURL(join(folder, `${name}.js`)).href);
 
-const { findSecureNode, hasSecurityRelease } = await load('runtime/node');
+const { findSecureNode, hasSecurityRelease } = await load('platform/runtime/node');
 // Once only: whatever the other Node says of itself, it is not asked again.
 if (!hasSecurityRelease(process.versions.node) && process.env.ROLLCALL_NODE === undefined) {
   const file = findSecureNode(process.env);

@@ -1,7 +1,7 @@
 // How long an outage of the broker is felt after its end.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startNetwork } from '../harness/network.ts';
-import { measureBacklog } from '../src/events/publishing.ts';
+import { measureBacklog } from '../src/platform/events/store/backlog.ts';
 import type { Database } from './database.ts';
 import { createCaller, timeOf } from './load.ts';
 import { operations } from './operations.ts';

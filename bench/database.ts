@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { readConfig } from '../src/config.ts';
-import type { ConnectionSettings, Db } from '../src/db/client.ts';
-import { startEmbedded } from '../src/db/embedded.ts';
-import { migrate } from '../src/db/migrate.ts';
-import { hash } from '../src/security/hash-worker.ts';
-import { recommendedCost } from '../src/security/passwords.ts';
+import type { ConnectionSettings, Db } from '../src/platform/db/client.ts';
+import { migrate } from '../src/platform/db/migrate.ts';
+import { hash } from '../src/platform/security/hash-worker.ts';
+import { recommendedCost } from '../src/platform/security/passwords.ts';
+import { startEmbedded } from '../src/private-postgres/server.ts';
 
 export const users = 100_000;
 

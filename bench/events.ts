@@ -1,6 +1,6 @@
 // From the commit of a change to the commit of what its event does.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startPool } from '../src/db/client.ts';
+import { startPool } from '../src/platform/db/client.ts';
 import { connectionSettings, type Database } from './database.ts';
 import { createCaller, pace } from './load.ts';
 import { operations } from './operations.ts';

@@ -1,11 +1,11 @@
 // What is done: as a request to the service, where there is one, and as the call of the service's own function that sends the
 // SQL. `n` counts the calls, so that no two of them write the same.
 import { randomUUIDv7 } from 'node:crypto';
-import type { Db } from '../src/db/client.ts';
-import { claimNext } from '../src/events/inbox.ts';
-import { queue } from '../src/events/topology.ts';
-import { deleteUser, updateUser } from '../src/users/commands.ts';
-import { createUserReader, listUsers } from '../src/users/queries.ts';
+import { deleteUser, updateUser } from '../src/features/users/commands.ts';
+import { createUserReader, listUsers } from '../src/features/users/queries.ts';
+import type { Db } from '../src/platform/db/client.ts';
+import { queue } from '../src/platform/events/contract/topology.ts';
+import { claimNext } from '../src/platform/events/store/inbox.ts';
 import { users } from './database.ts';
 import type { Request } from './load.ts';
 

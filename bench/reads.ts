@@ -1,5 +1,5 @@
 // GET by id and the list.
-import { columnsSql } from '../src/users/queries.ts';
+import { columnsSql } from '../src/features/users/queries.ts';
 import { connectionSettings, type Database } from './database.ts';
 import type { FloorDatabase } from './floors/server.ts';
 import { load } from './load.ts';

@@ -1,6 +1,6 @@
 // How fast a backlog leaves the outbox.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { measureBacklog } from '../src/events/publishing.ts';
+import { measureBacklog } from '../src/platform/events/store/backlog.ts';
 import type { Database } from './database.ts';
 import type { PublisherQuestion } from './floors/publisher.ts';
 import { type Measurement, takeTurns } from './row.ts';

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startEmbedded } from '../src/db/embedded.ts';
+import { startEmbedded } from '../src/private-postgres/server.ts';
 import { timeOf } from './load.ts';
 import { type Measurement, takeTurns } from './row.ts';
 

@@ -1,7 +1,7 @@
 // What events that no queue takes cost those that one does take.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from 'rabbitmq-client';
-import { exchange } from '../src/events/topology.ts';
+import { exchange } from '../src/platform/events/contract/topology.ts';
 import type { Database } from './database.ts';
 import { createCaller, pace } from './load.ts';
 import { operations } from './operations.ts';

@@ -204,7 +204,7 @@ function watch({ postgres, broker, database, vhost, wire, instances, load }: Par
   }
 
   return {
-    // The lock of src/events/log.ts, as pg_locks shows one of a single bigint.
+    // The lock of src/platform/events/store/log.ts, as pg_locks shows one of a single bigint.
     findRelay: (signal: AbortSignal) =>
       until(signal, async () => {
         const rows = await database.query<{ name: string }>(

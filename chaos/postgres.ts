@@ -5,8 +5,8 @@ import { mkdir, open, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { explain } from '../src/db/explanations.ts';
-import * as postmaster from '../src/db/postmaster.ts';
+import { explain } from '../src/platform/db/explanations.ts';
+import * as postmaster from '../src/private-postgres/postmaster.ts';
 import type { Watchdog } from './watchdog.ts';
 
 export type Database = AsyncDisposable & {

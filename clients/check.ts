@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { startSystem } from '../src/app/system.ts';
 import { readConfig } from '../src/config.ts';
-import { startEmbedded } from '../src/db/embedded.ts';
-import { startSystem } from '../src/system.ts';
-import { createLogger } from '../src/telemetry/logger.ts';
+import { createLogger } from '../src/platform/telemetry/logger.ts';
+import { startEmbedded } from '../src/private-postgres/server.ts';
 
 const { values } = parseArgs({ options: { seed: { type: 'string', default: '1' }, only: { type: 'string' } } });
 

@@ -2,10 +2,10 @@
 import { start } from 'node:repl';
 import { runCommand } from '../src/cli/command.ts';
 import { openDatabase } from '../src/cli/database.ts';
-import { startPool } from '../src/db/client.ts';
-import { startPasswords } from '../src/security/passwords.ts';
-import * as commands from '../src/users/commands.ts';
-import * as queries from '../src/users/queries.ts';
+import * as commands from '../src/features/users/commands.ts';
+import * as queries from '../src/features/users/queries.ts';
+import { startPool } from '../src/platform/db/client.ts';
+import { startPasswords } from '../src/platform/security/passwords.ts';
 
 const introduction = `The database of the service is open. Try:
 

@@ -4,10 +4,10 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import { startSystem } from '../src/app/system.ts';
 import { readConfig } from '../src/config.ts';
-import { startEmbedded } from '../src/db/embedded.ts';
-import { startSystem } from '../src/system.ts';
-import { createLogger } from '../src/telemetry/logger.ts';
+import { createLogger } from '../src/platform/telemetry/logger.ts';
+import { startEmbedded } from '../src/private-postgres/server.ts';
 import { describeSchema } from './schema.ts';
 import { environmentExample, fill, metricsTable, settingsTable } from './tables.ts';
 

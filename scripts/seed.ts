@@ -3,10 +3,10 @@
 import { parseArgs } from 'node:util';
 import { CommandError, runCommand } from '../src/cli/command.ts';
 import { openDatabase } from '../src/cli/database.ts';
-import { startPool } from '../src/db/client.ts';
-import { prepareDatabase } from '../src/db/prepare.ts';
-import { startPasswords } from '../src/security/passwords.ts';
-import { createUser } from '../src/users/commands.ts';
+import { createUser } from '../src/features/users/commands.ts';
+import { startPool } from '../src/platform/db/client.ts';
+import { prepareDatabase } from '../src/platform/db/prepare.ts';
+import { startPasswords } from '../src/platform/security/passwords.ts';
 
 const usersMax = 100_000_000;
 const connections = 8;

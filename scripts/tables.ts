@@ -1,7 +1,7 @@
 // The parts of documents that are lists of what the code has: settings and metrics.
 import type { TObject, TSchema } from 'typebox';
 import { formatDefault, Settings } from '../src/config.ts';
-import { createMetrics } from '../src/telemetry/metrics.ts';
+import { createMetrics } from '../src/platform/telemetry/metrics.ts';
 
 type Described = TSchema & { description: string };
 const settings = Object.entries((Settings as TObject).properties) as [name: string, schema: Described][];

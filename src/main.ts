@@ -1,11 +1,12 @@
 // The process: reads the settings, starts the system, stops it on a signal. Exit code 0 after a stop that was asked for.
 import { setFlagsFromString } from 'node:v8';
-import { isLoopback, loadEnvFile, readConfig } from './config.ts';
-import { explain } from './faults.ts';
-import { hasSecurityRelease, securityRelease } from './runtime/node.ts';
-import { type System, startSystem } from './system.ts';
-import { createLogger, type Logger } from './telemetry/logger.ts';
-import { outputTo } from './telemetry/output.ts';
+import { explain } from './app/faults.ts';
+import { type System, startSystem } from './app/system.ts';
+import { loadEnvFile, readConfig } from './config.ts';
+import { isLoopback } from './platform/http/settings.ts';
+import { hasSecurityRelease, securityRelease } from './platform/runtime/node.ts';
+import { createLogger, type Logger } from './platform/telemetry/logger.ts';
+import { outputTo } from './platform/telemetry/output.ts';
 
 // V8 lets its old generation grow up to four times what lives there before it collects. Thousands of connections at once would leave
 // the process with twice the memory that they need; at most twice costs nothing that shows.

@@ -7,40 +7,53 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 
-// Lowest first. What stands on one floor does not know its neighbours.
+// Lowest first. What stands on one floor does not know its neighbours; a folder that is named by its path stands for itself.
 const floors = [
-  ['config', 'context', 'problem', 'runtime'],
-  ['telemetry', 'security'],
-  ['db'],
-  ['events', 'http'],
-  ['users'],
-  ['feed', 'health', 'subscriptions'],
+  ['platform/context', 'platform/problem', 'platform/runtime'],
+  ['platform/telemetry', 'platform/security'],
+  ['platform/db'],
+  ['private-postgres', 'platform/events', 'platform/http'],
+  ['platform/feature'],
+  ['features'],
+  ['features/list'],
+  ['config'],
   ['app'],
-  ['schema', 'timings', 'consuming'],
-  ['system', 'faults'],
   ['main', 'cli'],
 ];
+
+// Inside platform/events, lowest first: what the rooms offer, what runs between them, and what an operator does.
+const rooms = ['contract', 'store', '.', 'rabbitmq', 'operations'];
 
 // Where a package enters; replacing it is then one change. Builders of schemas are values, and may be made anywhere.
 const doors: Readonly<Record<string, readonly string[]>> = {
   commander: ['cli'],
-  dataloader: ['users', 'events'],
-  pg: ['db'],
-  'rabbitmq-client': ['events'],
-  fastify: ['http', 'feed'],
-  '@fastify/proxy-addr': ['http'],
-  '@fastify/rate-limit': ['http'],
-  '@fastify/swagger': ['http'],
-  '@fastify/type-provider-typebox': ['http'],
-  '@msgpack/msgpack': ['http'],
-  ajv: ['http', 'events'],
-  'ajv-formats': ['http', 'events'],
-  pino: ['telemetry'],
-  'pino-pretty': ['telemetry'],
-  '@prometheus-io/client': ['telemetry'],
-  '@node-rs/argon2': ['security'],
-  piscina: ['security'],
-  typebox: ['config', 'db', 'events', 'http', 'users', 'feed', 'health', 'subscriptions'],
+  dataloader: ['features', 'platform/events'],
+  pg: ['platform/db', 'private-postgres'],
+  'rabbitmq-client': ['platform/events'],
+  fastify: ['platform/http', 'features'],
+  '@fastify/proxy-addr': ['platform/http'],
+  '@fastify/rate-limit': ['platform/http'],
+  '@fastify/swagger': ['platform/http'],
+  '@fastify/type-provider-typebox': ['platform/http'],
+  '@msgpack/msgpack': ['platform/http'],
+  ajv: ['platform/http', 'platform/events'],
+  'ajv-formats': ['platform/http', 'platform/events'],
+  pino: ['platform/telemetry'],
+  'pino-pretty': ['platform/telemetry'],
+  '@prometheus-io/client': ['platform/telemetry'],
+  '@node-rs/argon2': ['platform/security'],
+  piscina: ['platform/security'],
+  typebox: [
+    'config',
+    'platform/feature',
+    'platform/runtime',
+    'platform/telemetry',
+    'platform/db',
+    'platform/events',
+    'platform/http',
+    'private-postgres',
+    'features',
+  ],
 };
 
 type File = { readonly path: string; readonly text: string; readonly imports: readonly string[] };
@@ -55,9 +68,19 @@ const files: File[] = globSync('src/**/*.ts', { cwd: root }).map((path) => {
 const local = ({ path, imports }: File) =>
   imports.filter((name) => name.startsWith('.')).map((name) => relative(root, join(root, dirname(path), name)));
 
-/** The folder below src that a file belongs to, or its own name where it stands in src itself. */
+/** What of the floors a file belongs to. `src/features.ts` is the list, above the features. */
 function placeOf(path: string): string {
-  return (path.split('/')[1] ?? '').replace(/\.ts$/, '');
+  if (path === 'src/features.ts') return 'features/list';
+  const [, first = '', second = ''] = path.replace(/\.ts$/, '').split('/');
+  return first === 'platform' ? `platform/${second}` : first;
+}
+
+/** Of `src/features/<name>/...`. */
+const featureOf = (path: string) => /^src\/features\/([^/]+)\//.exec(path)?.[1];
+
+function roomOf(path: string): string | undefined {
+  const [, room] = /^src\/platform\/events\/(?:([^/]+)\/)?[^/]+$/.exec(path) ?? [];
+  return path.startsWith('src/platform/events/') ? (room ?? '.') : undefined;
 }
 
 function packageOf(name: string): string {
@@ -111,8 +134,40 @@ suite('architecture', () => {
     assertNone(
       wrong,
       'A file imports from its own folder or a lower floor:',
-      'Hand the value in from src/system.ts or src/app.ts, or move what both need to a lower floor.',
+      'Hand the value in from src/app/system.ts, or move what both need to a lower floor.',
     );
+  });
+
+  test('a feature imports no other feature', () => {
+    const list = files.find(({ path }) => path === 'src/features.ts');
+    const listed = new Set((list === undefined ? [] : local(list)).map(featureOf).filter((name) => name !== undefined));
+    const folders = new Set(files.map(({ path }) => featureOf(path)).filter((name) => name !== undefined));
+    assertNone([...folders.difference(listed)], 'A feature stands in src/features.ts:', 'Add it to the list.');
+    assertNone(
+      files.flatMap((file) => {
+        const own = featureOf(file.path);
+        if (own === undefined) return [];
+        return local(file)
+          .filter((target) => featureOf(target) !== undefined && featureOf(target) !== own)
+          .map((target) => `${file.path} -> ${target}`);
+      }),
+      'A feature imports no other feature:',
+      'Take what it needs from the platform. Where it builds on a feature below it in the list, allow that through its feature.ts here.',
+    );
+  });
+
+  test('the rooms of platform/events import only from lower ones', () => {
+    const wrong = files.flatMap((file) => {
+      const own = roomOf(file.path);
+      if (own === undefined) return [];
+      return local(file)
+        .filter((target) => {
+          const room = roomOf(target);
+          return room !== undefined && rooms.indexOf(room) > rooms.indexOf(own);
+        })
+        .map((target) => `${file.path} -> ${target}`);
+    });
+    assertNone(wrong, `The rooms of platform/events are, lowest first, ${rooms.join(', ')}:`, 'Move what both need to the lower room.');
   });
 
   test('every import names a file that exists, and nothing in src imports from outside src', () => {
@@ -172,7 +227,11 @@ suite('architecture', () => {
     const empty = /^(utils?|helpers?|common|shared|lib|misc|types|interfaces|base|manager|index)$/;
     const wrong = files
       .map(({ path }) => path)
-      .filter((path) => path.split('/').some((part) => empty.test(part.replace(/\.ts$/, ''))) || /\/(\w+)\/\1[.-]/.test(path));
+      .filter(
+        (path) =>
+          path.split('/').some((part) => empty.test(part.replace(/\.ts$/, ''))) ||
+          /\/(\w+)\/\1[.-]/.test(path.replace('src/features/feature', '')),
+      );
     assertNone(wrong, 'A name says what is in a file, and does not repeat its folder:', 'Name it after what it owns.');
   });
 

@@ -12,7 +12,7 @@ import { suite, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { readConfig, Settings } from '../src/config.ts';
-import { securityRelease } from '../src/runtime/node.ts';
+import { securityRelease } from '../src/platform/runtime/node.ts';
 
 type Service = {
   readonly build?: string;

@@ -1,6 +1,6 @@
 // Callers in a bare loop over the driver: as many as the load has connections, sharing a pool like the service's.
 import pg from 'pg';
-import type { Db } from '../../src/db/client.ts';
+import type { Db } from '../../src/platform/db/client.ts';
 import { connectionSettings } from '../database.ts';
 import { connections } from '../load.ts';
 import { operations } from '../operations.ts';

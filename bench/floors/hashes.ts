@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import { availableParallelism, getPriority, setPriority } from 'node:os';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import { hash } from '../../src/security/hash-worker.ts';
-import { recommendedCost } from '../../src/security/passwords.ts';
+import { hash } from '../../src/platform/security/hash-worker.ts';
+import { recommendedCost } from '../../src/platform/security/passwords.ts';
 import { answerQuestions } from './questions.ts';
 
 /** Hashes a second of this thread. */

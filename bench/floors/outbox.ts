@@ -1,9 +1,9 @@
 // Updates whose events one more connection takes out of the outbox: to the end of the log, as the active relay does, or
 // nowhere, as a relay without a log would.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startPool, type Tx } from '../../src/db/client.ts';
-import * as log from '../../src/events/log.ts';
-import { maintain } from '../../src/events/retention.ts';
+import { startPool, type Tx } from '../../src/platform/db/client.ts';
+import * as log from '../../src/platform/events/store/log.ts';
+import { maintain } from '../../src/platform/events/store/retention.ts';
 import { connectionSettings } from '../database.ts';
 import { createCallers } from './callers.ts';
 import { answerQuestions, readInput } from './questions.ts';

@@ -1,6 +1,6 @@
 // Publishes messages that the relay has published before, byte for byte, in a bare loop with confirms.
 import { type Channel, Connection, type Envelope } from 'rabbitmq-client';
-import { exchange } from '../../src/events/topology.ts';
+import { exchange } from '../../src/platform/events/contract/topology.ts';
 import { answerQuestions, readInput } from './questions.ts';
 
 export type PublisherQuestion = { readonly task: 'bind' | 'purge' | 'publish' } | { readonly task: 'collect'; readonly count: number };

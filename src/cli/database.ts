@@ -1,7 +1,7 @@
 // The database of a command: that of DATABASE_URL, or the private server, which the service may be running just now.
 import type { Config } from '../config.ts';
-import type { ConnectionSettings } from '../db/client.ts';
-import { EmbeddedPostgresError, findEmbedded, startEmbedded } from '../db/embedded.ts';
+import type { ConnectionSettings } from '../platform/db/client.ts';
+import { EmbeddedPostgresError, findEmbedded, startEmbedded } from '../private-postgres/server.ts';
 
 export async function openDatabase(
   config: Config,

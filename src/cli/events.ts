@@ -2,17 +2,18 @@
 import { isUtf8 } from 'node:buffer';
 import { Command, InvalidArgumentError } from 'commander';
 import type { Config } from '../config.ts';
-import { type Pool, startPool } from '../db/client.ts';
-import { parseCursor } from '../events/cursor.ts';
-import * as deadLetters from '../events/dead-letters.ts';
-import { replaceEpoch } from '../events/epoch.ts';
-import { findByTrace } from '../events/failed-attempts.ts';
-import { createIntakes } from '../events/intake.ts';
-import { measureBacklog } from '../events/publishing.ts';
-import { type ReplayOptions, replay } from '../events/replay.ts';
-import { readStates } from '../events/subscriptions.ts';
-import { definitions, kind } from '../users/events.ts';
-import { subscriptions } from '../users/subscriptions.ts';
+import { definitions, kind } from '../features/users/events.ts';
+import { subscriptions } from '../features/users/subscriptions.ts';
+import { type Pool, startPool } from '../platform/db/client.ts';
+import { createIntakes } from '../platform/events/intake.ts';
+import { replaceEpoch } from '../platform/events/operations/epoch.ts';
+import { redrive } from '../platform/events/operations/redrive.ts';
+import { type ReplayOptions, replay } from '../platform/events/operations/replay.ts';
+import { measureBacklog } from '../platform/events/store/backlog.ts';
+import { parseCursor } from '../platform/events/store/cursor.ts';
+import * as deadLetters from '../platform/events/store/dead-letters.ts';
+import { findByTrace } from '../platform/events/store/failed-attempts.ts';
+import { readStates } from '../platform/events/subscriptions.ts';
 import { CommandError, runCommand } from './command.ts';
 import { openDatabase } from './database.ts';
 
@@ -105,7 +106,7 @@ dlq
       const found = await deadLetters.findIds(pool, names);
       let redriven = 0;
       for (const id of found) {
-        const failed = await deadLetters.redrive(pool, intakes, id);
+        const failed = await redrive(pool, intakes, id);
         if (failed === undefined) redriven += 1;
         else if (failed !== 'not there') console.error(printable(`${id} stays: ${failed.refused}.`));
       }

@@ -1,12 +1,12 @@
 // `npm run migrate`: applies what is missing, then hashes passwords that were stored as typed. `-- --status` only shows;
 // `-- --next-id N` says from where ids go on, where nothing has counted them.
 import { parseArgs } from 'node:util';
-import { startPool } from '../db/client.ts';
-import { migrationStatus } from '../db/migrate.ts';
-import { prepareDatabase } from '../db/prepare.ts';
-import { startPasswords } from '../security/passwords.ts';
-import { countLookalikes, hashPlaintextPasswords, hasPlaintextPasswords, raiseNextId } from '../users/adoption.ts';
-import { idMax } from '../users/schemas.ts';
+import { countLookalikes, hashPlaintextPasswords, hasPlaintextPasswords, raiseNextId } from '../features/users/adoption.ts';
+import { idMax } from '../features/users/schemas.ts';
+import { startPool } from '../platform/db/client.ts';
+import { migrationStatus } from '../platform/db/migrate.ts';
+import { prepareDatabase } from '../platform/db/prepare.ts';
+import { startPasswords } from '../platform/security/passwords.ts';
 import { CommandError, runCommand } from './command.ts';
 import { openDatabase } from './database.ts';
 

@@ -1,6 +1,6 @@
 // `npm run db:setup`: makes the role and the database of DATABASE_URL with the rights of DATABASE_ADMIN_URL.
 import { ConfigError } from '../config.ts';
-import { setUpDatabase } from '../db/prepare.ts';
+import { setUpDatabase } from '../platform/db/prepare.ts';
 import { runCommand } from './command.ts';
 
 await runCommand(async ({ DATABASE_URL, DATABASE_ADMIN_URL }) => {

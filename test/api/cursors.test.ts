@@ -1,9 +1,9 @@
 // What becomes of a cursor: it holds until its events expire or the log is another one, and who is behind is told.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { startPool } from '../../src/db/client.ts';
-import { formatCursor, parseCursor } from '../../src/events/cursor.ts';
-import { maintain } from '../../src/events/retention.ts';
+import { startPool } from '../../src/platform/db/client.ts';
+import { formatCursor, parseCursor } from '../../src/platform/events/store/cursor.ts';
+import { maintain } from '../../src/platform/events/store/retention.ts';
 import { createDatabase } from '../support/database.ts';
 import { endOf, fillLog, muchMore } from '../support/feed.ts';
 import { runNode } from '../support/process.ts';

@@ -8,7 +8,7 @@ import { Ajv } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { parse } from 'yaml';
-import { problems } from '../../src/problem.ts';
+import { problems } from '../../src/features.ts';
 import { type Answer, startService, type TestService } from '../support/service.ts';
 
 type Content = Record<string, { example?: unknown; examples?: Record<string, { value: unknown }> }>;
@@ -197,7 +197,7 @@ suite('documentation', () => {
     for (const { name, responses } of operations())
       for (const [status, { content, headers }] of Object.entries(responses)) {
         for (const code of Object.keys(content['application/problem+json']?.examples ?? {}))
-          assert.equal(String(problems[code as keyof typeof problems].status), status, `${name} ${code}`);
+          assert.equal(String(problems.find((kind) => kind.code === code)?.status), status, `${name} ${code}`);
         if (content['application/problem+json'] !== undefined && ['429', '503'].includes(status))
           assert.ok(headers?.['retry-after'], `${name} ${status}`);
       }

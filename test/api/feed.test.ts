@@ -1,9 +1,9 @@
 // The event log over HTTP: in order, without gaps, from any cursor that is kept.
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
-import { startPool } from '../../src/db/client.ts';
-import { formatCursor } from '../../src/events/cursor.ts';
-import { maintain } from '../../src/events/retention.ts';
+import { startPool } from '../../src/platform/db/client.ts';
+import { formatCursor } from '../../src/platform/events/store/cursor.ts';
+import { maintain } from '../../src/platform/events/store/retention.ts';
 import { startService, type TestService } from '../support/service.ts';
 
 type Told = { event_type: string; trace_id: string; data: { user_id: number; version: number; user?: { name: string } } };

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { decode, ExtensionCodec, encode } from '@msgpack/msgpack';
 import fc from 'fast-check';
-import { unpack } from '../../src/http/msgpack.ts';
-import { Problem } from '../../src/problem.ts';
+import { unpack } from '../../src/platform/http/msgpack.ts';
+import { Problem } from '../../src/platform/problem.ts';
 import { startService, type TestService } from '../support/service.ts';
 
 const types = ['application/msgpack', 'application/x-msgpack', 'application/vnd.msgpack'];

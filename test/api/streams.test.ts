@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { suite, test } from 'node:test';
-import { type Db, startPool } from '../../src/db/client.ts';
-import { DatabaseUnavailableError } from '../../src/db/unavailable.ts';
-import { createReader, readEnd } from '../../src/events/reading.ts';
-import { startTail } from '../../src/events/tail.ts';
+import { type Db, startPool } from '../../src/platform/db/client.ts';
+import { DatabaseUnavailableError } from '../../src/platform/db/unavailable.ts';
+import { createReader, readEnd } from '../../src/platform/events/store/reading.ts';
+import { startTail } from '../../src/platform/events/tail.ts';
 import { endOf, fillLog, muchMore, openStreams } from '../support/feed.ts';
 import { startService } from '../support/service.ts';
 import { connect } from '../support/socket.ts';

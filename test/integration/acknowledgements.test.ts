@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Connection } from 'rabbitmq-client';
-import type { Verdict } from '../../src/events/broker.ts';
-import { startSubscription } from '../../src/events/subscription.ts';
+import type { Verdict } from '../../src/platform/events/broker.ts';
+import { startSubscription } from '../../src/platform/events/rabbitmq/deliveries.ts';
 import { createVhost } from '../support/rabbitmq.ts';
 
 const queue = 'letters';

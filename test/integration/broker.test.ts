@@ -1,8 +1,8 @@
 // What both brokers promise: every committed event is handled once, in order for each user, or ends where it can be found.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { Tx } from '../../src/db/client.ts';
-import type { Event } from '../../src/events/envelope.ts';
+import type { Tx } from '../../src/platform/db/client.ts';
+import type { Event } from '../../src/platform/events/contract/envelope.ts';
 import { brokerKinds, retryDelaysMs, startCarrier, versionOf } from '../support/events.ts';
 
 for (const kind of brokerKinds) {

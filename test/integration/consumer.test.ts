@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Connection, type Envelope } from 'rabbitmq-client';
-import type { Tx } from '../../src/db/client.ts';
-import { find } from '../../src/events/dead-letters.ts';
-import type { Event } from '../../src/events/envelope.ts';
+import type { Tx } from '../../src/platform/db/client.ts';
+import type { Event } from '../../src/platform/events/contract/envelope.ts';
+import { find } from '../../src/platform/events/store/dead-letters.ts';
 import { type Carrier, retryDelaysMs, startCarrier, versionOf } from '../support/events.ts';
 import type { Line } from '../support/log.ts';
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { suite, test } from 'node:test';
-import { startPool } from '../../src/db/client.ts';
+import { startPool } from '../../src/platform/db/client.ts';
 import { createDatabase } from '../support/database.ts';
 import { startDatabaseProxy } from '../support/proxy.ts';
 import { type Answer, startService, type TestService } from '../support/service.ts';

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { after, suite, test } from 'node:test';
-import { startPool } from '../../src/db/client.ts';
+import { startPool } from '../../src/platform/db/client.ts';
 import { createCertificates } from '../support/certificates.ts';
 import { startPgbouncer } from '../support/pgbouncer.ts';
 import { startPostgres, versions } from '../support/postgres.ts';

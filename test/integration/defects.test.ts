@@ -1,10 +1,10 @@
 // A defect is not an outage: what waiting does not cure is told with its cause and given up, and holds up nobody.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { startPool, type Tx } from '../../src/db/client.ts';
-import { DatabaseUnavailableError } from '../../src/db/unavailable.ts';
-import { startRelay } from '../../src/events/relay.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { startPool, type Tx } from '../../src/platform/db/client.ts';
+import { DatabaseUnavailableError } from '../../src/platform/db/unavailable.ts';
+import { startRelay } from '../../src/platform/events/relay.ts';
+import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { createDatabase } from '../support/database.ts';
 import { startCarrier } from '../support/events.ts';
 import { captureLog } from '../support/log.ts';

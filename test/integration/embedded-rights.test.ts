@@ -8,9 +8,9 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
-import { openBinaries } from '../../src/db/binaries.ts';
-import { migrate } from '../../src/db/migrate.ts';
-import { type Account, launch, run } from '../../src/db/unprivileged.ts';
+import { migrate } from '../../src/platform/db/migrate.ts';
+import { type Account, launch, run } from '../../src/private-postgres/account.ts';
+import { openBinaries } from '../../src/private-postgres/binaries.ts';
 import {
   connect,
   isRoot,

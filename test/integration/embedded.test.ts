@@ -7,7 +7,7 @@ import { chmod, chown, readFile, rm, stat, utimes, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { EmbeddedPostgresError } from '../../src/db/embedded.ts';
+import { EmbeddedPostgresError } from '../../src/private-postgres/server.ts';
 import {
   connect,
   isAlive,

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Connection } from 'rabbitmq-client';
-import { type Db, startPool } from '../../src/db/client.ts';
-import { formatCursor } from '../../src/events/cursor.ts';
-import { replay } from '../../src/events/replay.ts';
+import { type Db, startPool } from '../../src/platform/db/client.ts';
+import { replay } from '../../src/platform/events/operations/replay.ts';
+import { formatCursor } from '../../src/platform/events/store/cursor.ts';
 import { fillLog } from '../support/feed.ts';
 import { runNode } from '../support/process.ts';
 import { createVhost } from '../support/rabbitmq.ts';

@@ -9,7 +9,7 @@ import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { findSecureNode, hasSecurityRelease } from '../../src/runtime/node.ts';
+import { findSecureNode, hasSecurityRelease } from '../../src/platform/runtime/node.ts';
 import { createDatabase } from '../support/database.ts';
 import { runNode, startProcess } from '../support/process.ts';
 

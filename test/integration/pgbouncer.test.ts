@@ -1,11 +1,11 @@
 // Behind a PgBouncer in transaction mode, which keeps what a client says at its start from the server.
 import assert from 'node:assert/strict';
 import { after, suite, test } from 'node:test';
-import { startPool } from '../../src/db/client.ts';
-import { migrate } from '../../src/db/migrate.ts';
-import type { Publisher } from '../../src/events/broker.ts';
-import { runOnce, startRelay } from '../../src/events/relay.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { startPool } from '../../src/platform/db/client.ts';
+import { migrate } from '../../src/platform/db/migrate.ts';
+import type { Publisher } from '../../src/platform/events/broker.ts';
+import { runOnce, startRelay } from '../../src/platform/events/relay.ts';
+import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { captureLog } from '../support/log.ts';
 import { startPgbouncer } from '../support/pgbouncer.ts';
 import { startPostgres } from '../support/postgres.ts';

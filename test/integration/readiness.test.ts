@@ -1,9 +1,9 @@
 // /ready and /metrics while PostgreSQL or the connections to it are in trouble: what is away, what is only busy, and how soon it shows.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { type Db, startPool } from '../../src/db/client.ts';
-import { createDatabaseCheck } from '../../src/health/database.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { createDatabaseCheck } from '../../src/features/health/database.ts';
+import { type Db, startPool } from '../../src/platform/db/client.ts';
+import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { createDatabase } from '../support/database.ts';
 import { startDatabaseProxy } from '../support/proxy.ts';
 import { startService } from '../support/service.ts';

@@ -1,10 +1,10 @@
 // Events that no queue takes: they wait in order for each subject, and neither their number nor their log lines weigh on others.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { type Pool, startPool } from '../../src/db/client.ts';
-import { measureBacklog } from '../../src/events/publishing.ts';
-import { runOnce } from '../../src/events/relay.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { type Pool, startPool } from '../../src/platform/db/client.ts';
+import { runOnce } from '../../src/platform/events/relay.ts';
+import { measureBacklog } from '../../src/platform/events/store/backlog.ts';
+import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { captureLog } from '../support/log.ts';
 import { createPublisher, type Fate } from '../support/publisher.ts';

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Type } from 'typebox';
-import { migrate } from '../../src/db/migrate.ts';
-import { readMigrations } from '../../src/db/migrations.ts';
-import { Envelope, type EventDefinition } from '../../src/events/envelope.ts';
-import { bindingsOf } from '../../src/events/topology.ts';
-import { definitions } from '../../src/users/events.ts';
+import { definitions } from '../../src/features/users/events.ts';
+import { migrate } from '../../src/platform/db/migrate.ts';
+import { readMigrations } from '../../src/platform/db/migrations.ts';
+import { Envelope, type EventDefinition } from '../../src/platform/events/contract/envelope.ts';
+import { bindingsOf } from '../../src/platform/events/contract/topology.ts';
 import { createDatabase } from '../support/database.ts';
 import { brokerKinds, startCarrier } from '../support/events.ts';
 import { startService } from '../support/service.ts';

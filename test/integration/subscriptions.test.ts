@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Connection } from 'rabbitmq-client';
 import { Type } from 'typebox';
-import { Envelope, type EventDefinition } from '../../src/events/envelope.ts';
-import { readLog } from '../../src/events/reading.ts';
-import { maintain } from '../../src/events/retention.ts';
-import { readStates, subscriptionFaults } from '../../src/events/subscriptions.ts';
-import { definitions } from '../../src/users/events.ts';
-import { subscriptions } from '../../src/users/subscriptions.ts';
+import { definitions } from '../../src/features/users/events.ts';
+import { subscriptions } from '../../src/features/users/subscriptions.ts';
+import { Envelope, type EventDefinition } from '../../src/platform/events/contract/envelope.ts';
+import { readLog } from '../../src/platform/events/store/reading.ts';
+import { maintain } from '../../src/platform/events/store/retention.ts';
+import { readStates, subscriptionFaults } from '../../src/platform/events/subscriptions.ts';
 import { brokerKinds, retryDelaysMs, startCarrier, versionOf } from '../support/events.ts';
 
 function define(type: string, audience: EventDefinition['audience']): EventDefinition {

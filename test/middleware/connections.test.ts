@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { readConfig } from '../../src/config.ts';
-import { createServer } from '../../src/http/server.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { createServer } from '../../src/platform/http/server.ts';
+import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { captureLog } from '../support/log.ts';
 import { startService, type TestService } from '../support/service.ts';
 import { type Connection, connect, type RawAnswer, send } from '../support/socket.ts';

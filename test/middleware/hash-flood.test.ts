@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
 import { test } from 'node:test';
-import { recommendedCost } from '../../src/security/passwords.ts';
+import { recommendedCost } from '../../src/platform/security/passwords.ts';
 import { startService, type TestService } from '../support/service.ts';
 
 /** Fewer than may wait. */

@@ -1,7 +1,7 @@
 // The hosts that the service answers to, and the pages that may change something.
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
-import { parseHost } from '../../src/http/host.ts';
+import { parseHost } from '../../src/platform/http/host.ts';
 import { startService, type TestService } from '../support/service.ts';
 import { type RawAnswer, send } from '../support/socket.ts';
 

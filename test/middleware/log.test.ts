@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { after, before, suite, test } from 'node:test';
-import * as context from '../../src/context.ts';
+import * as context from '../../src/platform/context.ts';
 import { captureLog, type Line } from '../support/log.ts';
 import { startService, type TestService } from '../support/service.ts';
 import { connect, send } from '../support/socket.ts';
@@ -202,7 +202,7 @@ suite('a line of the log', () => {
 
   test('is one JSON object on stdout, if that is no terminal', () => {
     const script = `
-      const { createLogger } = await import(${JSON.stringify(new URL('../../src/telemetry/logger.ts', import.meta.url).href)});
+      const { createLogger } = await import(${JSON.stringify(new URL('../../src/platform/telemetry/logger.ts', import.meta.url).href)});
       createLogger({ level: 'info', appName: 'test' }).info({ n: 1, text: 'two\\nlines' }, 'hello');`;
     const { stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], { encoding: 'utf8' });
     assert.equal(stdout.trimEnd().split('\n').length, 1);

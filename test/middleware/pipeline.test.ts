@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { readConfig } from '../../src/config.ts';
-import { type App, createServer } from '../../src/http/server.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { type App, createServer } from '../../src/platform/http/server.ts';
+import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { captureLog } from '../support/log.ts';
 import { connect } from '../support/socket.ts';
 

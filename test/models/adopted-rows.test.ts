@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { startPool } from '../../src/db/client.ts';
-import { isHash, startPasswords } from '../../src/security/passwords.ts';
-import { countLookalikes, hashPlaintextPasswords, hasPlaintextPasswords } from '../../src/users/adoption.ts';
+import { countLookalikes, hashPlaintextPasswords, hasPlaintextPasswords } from '../../src/features/users/adoption.ts';
+import { startPool } from '../../src/platform/db/client.ts';
+import { isHash, startPasswords } from '../../src/platform/security/passwords.ts';
 import { adopt, settings } from '../support/adoption.ts';
 import { createDatabase } from '../support/database.ts';
 import { runNode } from '../support/process.ts';

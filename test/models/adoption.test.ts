@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { suite, test } from 'node:test';
 import pg from 'pg';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/platform/db/migrate.ts';
 import { adopt, settings } from '../support/adoption.ts';
 import { createDatabase, serverUrl, type TestDatabase } from '../support/database.ts';
 import { runNode } from '../support/process.ts';

@@ -1,9 +1,9 @@
 // Events that are taken together: as few statements as it goes, and none of them pays for another.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { startPool } from '../../src/db/client.ts';
-import { createClaims } from '../../src/events/inbox.ts';
-import { queue } from '../../src/events/topology.ts';
+import { startPool } from '../../src/platform/db/client.ts';
+import { queue } from '../../src/platform/events/contract/topology.ts';
+import { createClaims } from '../../src/platform/events/store/inbox.ts';
 import { createDatabase } from '../support/database.ts';
 
 const made = (subject: string, version: number, event_id: string = crypto.randomUUID()) => ({

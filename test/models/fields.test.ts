@@ -1,9 +1,9 @@
 // The list of a user's fields, held against the table, the answers and the events.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { createEventCheck } from '../../src/events/schemas.ts';
-import { definitions } from '../../src/users/events.ts';
-import { fieldNames, fields, requiredNames, shownNames } from '../../src/users/fields.ts';
+import { definitions } from '../../src/features/users/events.ts';
+import { fieldNames, fields, requiredNames, shownNames } from '../../src/features/users/fields.ts';
+import { createEventCheck } from '../../src/platform/events/contract/schemas.ts';
 import { startService } from '../support/service.ts';
 
 const own = ['id', 'version', 'created_at', 'updated_at'];

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import pg from 'pg';
-import { startPool } from '../../src/db/client.ts';
-import { migrate } from '../../src/db/migrate.ts';
-import { createRoleAndDatabase } from '../../src/db/setup.ts';
-import { findContradiction } from '../../src/users/refusals.ts';
+import { findContradiction } from '../../src/features/users/refusals.ts';
+import { startPool } from '../../src/platform/db/client.ts';
+import { migrate } from '../../src/platform/db/migrate.ts';
+import { createRoleAndDatabase } from '../../src/platform/db/setup.ts';
 import { settings } from '../support/adoption.ts';
 import { createDatabase, databaseUrl, serverUrl, type TestDatabase } from '../support/database.ts';
 import { startService, type TestService } from '../support/service.ts';

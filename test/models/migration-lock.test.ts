@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import pg from 'pg';
-import { MigrationError, migrate, migrationStatus } from '../../src/db/migrate.ts';
+import { MigrationError, migrate, migrationStatus } from '../../src/platform/db/migrate.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { startPgbouncer } from '../support/pgbouncer.ts';
 import { startPostgres } from '../support/postgres.ts';

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { describeSchema } from '../../scripts/schema.ts';
-import { codeVersion } from '../../src/config.ts';
-import { startPool } from '../../src/db/client.ts';
-import { MigrationError, migrate, migrationStatus } from '../../src/db/migrate.ts';
-import { isOlder, parseMigration, readMigrations } from '../../src/db/migrations.ts';
-import { isHash, startPasswords } from '../../src/security/passwords.ts';
-import { hashPlaintextPasswords, hasPlaintextPasswords } from '../../src/users/adoption.ts';
+import { hashPlaintextPasswords, hasPlaintextPasswords } from '../../src/features/users/adoption.ts';
+import { startPool } from '../../src/platform/db/client.ts';
+import { MigrationError, migrate, migrationStatus } from '../../src/platform/db/migrate.ts';
+import { isOlder, parseMigration, readMigrations } from '../../src/platform/db/migrations.ts';
+import { codeVersion } from '../../src/platform/runtime/version.ts';
+import { isHash, startPasswords } from '../../src/platform/security/passwords.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { cheapCost, startService } from '../support/service.ts';
 

@@ -1,12 +1,12 @@
 // Statements are planned once a connection, and what breaks prepared statements elsewhere never reaches a caller.
 import assert from 'node:assert/strict';
 import { after, suite, test } from 'node:test';
-import { type Db, startPool } from '../../src/db/client.ts';
-import { migrate } from '../../src/db/migrate.ts';
-import { createClaims } from '../../src/events/inbox.ts';
-import { runOnce } from '../../src/events/relay.ts';
-import { queue } from '../../src/events/topology.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { type Db, startPool } from '../../src/platform/db/client.ts';
+import { migrate } from '../../src/platform/db/migrate.ts';
+import { queue } from '../../src/platform/events/contract/topology.ts';
+import { runOnce } from '../../src/platform/events/relay.ts';
+import { createClaims } from '../../src/platform/events/store/inbox.ts';
+import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { captureLog } from '../support/log.ts';
 import { startPostgres, versions } from '../support/postgres.ts';
 import { createPublisher } from '../support/publisher.ts';

@@ -1,5 +1,5 @@
 // A table of another service, made ready by the migrations.
-import { type MigrateOptions, migrate } from '../../src/db/migrate.ts';
+import { type MigrateOptions, migrate } from '../../src/platform/db/migrate.ts';
 import type { TestDatabase } from './database.ts';
 
 export const settings = ({ url }: TestDatabase) => ({ url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 60_000 });

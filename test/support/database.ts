@@ -36,16 +36,19 @@ export async function createDatabase(options: { template?: 'migrated' | 'empty' 
   const url = databaseUrl(name);
   const pool = new pg.Pool({ connectionString: url, max: 4 });
   pool.on('error', () => {});
+  const holders = new Set<pg.PoolClient>();
   return {
     url,
     query: async (text, values) => (await pool.query(text, values)).rows,
     async hold(text, values) {
       const client = await pool.connect();
+      holders.add(client);
       await client.query('begin');
       await client.query(text, values);
       return {
         async release() {
           await client.query('commit');
+          holders.delete(client);
           client.release();
         },
       };
@@ -56,6 +59,8 @@ export async function createDatabase(options: { template?: 'migrated' | 'empty' 
         if (performance.now() - startedAt > patienceMs) throw new Error(`no session waited for a lock within ${patienceMs / 1000} s`);
     },
     async [Symbol.asyncDispose]() {
+      // A test that failed has not released them, and its own words must come, not a hang.
+      for (const client of holders) client.release(true);
       await pool.end();
       await onServer(`drop database ${name} with (force)`);
     },

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { after } from 'node:test';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
-import { type EmbeddedPostgres, startEmbedded } from '../../src/db/embedded.ts';
+import { type EmbeddedPostgres, startEmbedded } from '../../src/private-postgres/server.ts';
 
 type Row = Record<string, unknown>;
 export type Started = EmbeddedPostgres & {
@@ -85,7 +85,12 @@ type Surroundings = { readonly root?: string; readonly wrapper?: readonly string
 /** A process that holds a server until it is killed; on SIGHUP it exits without disposing. */
 export function spawnService(dataDir: string, holder: string, { root = repository, wrapper = [] }: Surroundings = {}): ChildProcess {
   const node = [process.execPath, '--input-type=module', '--eval', serviceProgram];
-  const [file = '', ...args] = [...wrapper, ...node, join(root, 'src/db/embedded.ts'), JSON.stringify({ dataDir, holder, settings })];
+  const [file = '', ...args] = [
+    ...wrapper,
+    ...node,
+    join(root, 'src/private-postgres/server.ts'),
+    JSON.stringify({ dataDir, holder, settings }),
+  ];
   return spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
 }
 

@@ -1,22 +1,23 @@
 // The parts that carry events, put together by hand: an outbox, a relay that is stepped, a consumer whose reaction the test
 // chooses.
-import { type Pool, startPool } from '../../src/db/client.ts';
-import type { Broker } from '../../src/events/broker.ts';
-import { type Consumer, createConsumer } from '../../src/events/consumer.ts';
-import { type Redriven, redrive } from '../../src/events/dead-letters.ts';
-import type { Event, EventDefinition } from '../../src/events/envelope.ts';
-import { createInProcessBroker } from '../../src/events/in-process.ts';
-import { createIntakes } from '../../src/events/intake.ts';
-import { createLogReader } from '../../src/events/log-reader.ts';
-import { measureBacklog } from '../../src/events/publishing.ts';
-import { createRabbitBroker } from '../../src/events/rabbitmq.ts';
-import { runOnce } from '../../src/events/relay.ts';
-import { createEventCheck } from '../../src/events/schemas.ts';
-import { type Reaction, register, type Subscription } from '../../src/events/subscriptions.ts';
-import { bindingsOf, queue } from '../../src/events/topology.ts';
-import { startLoop } from '../../src/runtime/loop.ts';
-import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
-import { definitions } from '../../src/users/events.ts';
+
+import { definitions } from '../../src/features/users/events.ts';
+import { type Pool, startPool } from '../../src/platform/db/client.ts';
+import type { Broker } from '../../src/platform/events/broker.ts';
+import { type Consumer, createConsumer } from '../../src/platform/events/consumer.ts';
+import type { Event, EventDefinition } from '../../src/platform/events/contract/envelope.ts';
+import { createEventCheck } from '../../src/platform/events/contract/schemas.ts';
+import { bindingsOf, queue } from '../../src/platform/events/contract/topology.ts';
+import { createInProcessBroker } from '../../src/platform/events/in-process.ts';
+import { createIntakes } from '../../src/platform/events/intake.ts';
+import { createLogReader } from '../../src/platform/events/log-reader.ts';
+import { type Redriven, redrive } from '../../src/platform/events/operations/redrive.ts';
+import { createRabbitBroker } from '../../src/platform/events/rabbitmq/broker.ts';
+import { runOnce } from '../../src/platform/events/relay.ts';
+import { measureBacklog } from '../../src/platform/events/store/backlog.ts';
+import { type Reaction, register, type Subscription } from '../../src/platform/events/subscriptions.ts';
+import { startLoop } from '../../src/platform/runtime/loop.ts';
+import { createMetrics, type Metrics } from '../../src/platform/telemetry/metrics.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 import { type CapturedLog, captureLog } from './log.ts';
 import { createVhost } from './rabbitmq.ts';

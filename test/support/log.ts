@@ -1,5 +1,5 @@
 // The log of a service under test: kept in memory, and waited for instead of for time to pass.
-import { createLogger, type Level, type Logger } from '../../src/telemetry/logger.ts';
+import { createLogger, type Level, type Logger } from '../../src/platform/telemetry/logger.ts';
 
 export type Line = Record<string, unknown> & { event: string; level: string; timestamp: string; trace_id?: string };
 

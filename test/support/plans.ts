@@ -1,6 +1,6 @@
 // What a statement reads, as PostgreSQL itself counts it, under statistics that are wrong on purpose.
 import pg from 'pg';
-import type { Db, Pool, Tx } from '../../src/db/client.ts';
+import type { Db, Pool, Tx } from '../../src/platform/db/client.ts';
 
 type Plan = {
   readonly 'Node Type': string;

@@ -1,5 +1,6 @@
 // A publisher in memory, for what only the relay and PostgreSQL take part in.
-import type { Message, Publisher } from '../../src/events/broker.ts';
+import type { Publisher } from '../../src/platform/events/broker.ts';
+import type { Message } from '../../src/platform/events/store/backlog.ts';
 
 export type Fate = 'routed' | 'returned' | 'lost';
 

@@ -1,7 +1,8 @@
 // A whole service under test: the real system on a database of its own, reached over HTTP.
+
+import { type SystemOptions, startSystem } from '../../src/app/system.ts';
 import { readConfig } from '../../src/config.ts';
-import { measureBacklog } from '../../src/events/publishing.ts';
-import { type SystemOptions, startSystem } from '../../src/system.ts';
+import { measureBacklog } from '../../src/platform/events/store/backlog.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 import { type CapturedLog, captureLog } from './log.ts';
 

@@ -4,8 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { startEmbedded } from '../../src/db/embedded.ts';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/platform/db/migrate.ts';
+import { startEmbedded } from '../../src/private-postgres/server.ts';
 import { startRabbit } from './rabbitmq.ts';
 
 const running = new AsyncDisposableStack();

@@ -1,7 +1,7 @@
 // The waits between attempts: growing, bounded, and never the same for all.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { backoffMs } from '../../src/runtime/backoff.ts';
+import { backoffMs } from '../../src/platform/runtime/backoff.ts';
 
 const bounds = { firstMs: 50, maxMs: 2000 };
 const justBelowOne = 1 - Number.EPSILON;

@@ -1,7 +1,7 @@
 // Which callers count as one where a limit is by address.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { clientNetwork } from '../../src/http/client-address.ts';
+import { clientNetwork } from '../../src/platform/http/client-address.ts';
 
 suite('clientNetwork', () => {
   test('is an IPv4 address as it stands, also where the socket shows it as IPv6', () => {

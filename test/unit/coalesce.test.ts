@@ -1,7 +1,7 @@
 // One run of a piece of work for all who ask for it at about the same time.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { coalesce } from '../../src/runtime/coalesce.ts';
+import { coalesce } from '../../src/platform/runtime/coalesce.ts';
 
 suite('coalesce', () => {
   test('lets a thousand who ask at once share one run, and its failure', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { formatCursor, parseCursor } from '../../src/events/cursor.ts';
+import { formatCursor, parseCursor } from '../../src/platform/events/store/cursor.ts';
 
 const encode = (text: string) => Buffer.from(text, 'latin1').toString('base64url');
 const hex = fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: 12, maxLength: 12 });

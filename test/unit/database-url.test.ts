@@ -1,7 +1,7 @@
 // DATABASE_URL by libpq's rules: what is read, and what is refused and in which words.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { type DatabaseAddress, DatabaseUrlError, readDatabaseUrl } from '../../src/config/database-url.ts';
+import { type DatabaseAddress, DatabaseUrlError, readDatabaseUrl } from '../../src/platform/db/url.ts';
 
 type Read = Partial<Omit<DatabaseAddress, 'hosts'>> & { readonly hosts?: string };
 

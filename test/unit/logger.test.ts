@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import * as context from '../../src/context.ts';
+import * as context from '../../src/platform/context.ts';
 import { captureLog } from '../support/log.ts';
 
 const contextOf = (id: string) => context.createContext(id, undefined);

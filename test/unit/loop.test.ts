@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { startLoop } from '../../src/runtime/loop.ts';
+import { startLoop } from '../../src/platform/runtime/loop.ts';
 
 /** A step that the test ends by hand. */
 function createStep() {

@@ -1,7 +1,7 @@
 // Which media type an answer has: by what Accept says (RFC 9110, section 12.5.1), the same way for all that there are.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { preferredType } from '../../src/http/negotiation.ts';
+import { preferredType } from '../../src/platform/http/negotiation.ts';
 
 const json = 'application/json';
 const msgpack = 'application/msgpack';

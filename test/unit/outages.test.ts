@@ -1,8 +1,8 @@
 // What the log says of a connection that is lost and comes back: one line each, never more than one a second.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { createLogger } from '../../src/telemetry/logger.ts';
-import { createOutages } from '../../src/telemetry/outages.ts';
+import { createLogger } from '../../src/platform/telemetry/logger.ts';
+import { createOutages } from '../../src/platform/telemetry/outages.ts';
 
 function createScene() {
   const lines: { event: string; level: string; reason?: string; away_seconds?: number; losses?: number }[] = [];

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { Output } from '../../src/telemetry/output.ts';
+import { Output } from '../../src/platform/telemetry/output.ts';
 
 /** An output whose reader takes a text when the test says so. */
 function createReader() {
@@ -78,7 +78,7 @@ suite('an output', () => {
 });
 
 suite('stdout', () => {
-  const src = (path: string) => JSON.stringify(new URL(`../../src/telemetry/${path}`, import.meta.url).href);
+  const src = (path: string) => JSON.stringify(new URL(`../../src/platform/telemetry/${path}`, import.meta.url).href);
   const preamble = `
     const { createLogger } = await import(${src('logger.ts')});
     const { outputTo } = await import(${src('output.ts')});

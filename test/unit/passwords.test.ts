@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
 import { after, before, suite, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { Problem } from '../../src/problem.ts';
-import { isHash, type Passwords, recommendedCost, startPasswords } from '../../src/security/passwords.ts';
+import { Problem } from '../../src/platform/problem.ts';
+import { isHash, type Passwords, recommendedCost, startPasswords } from '../../src/platform/security/passwords.ts';
 import { cheapCost } from '../support/service.ts';
 
 const password = 'correct horse';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import type { Server, ServerResponse } from 'node:http';
 import { test } from 'node:test';
-import { createPrecedence } from '../../src/http/precedence.ts';
+import { createPrecedence } from '../../src/platform/http/precedence.ts';
 
 function setUp() {
   const server = new EventEmitter();

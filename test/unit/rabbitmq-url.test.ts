@@ -4,7 +4,7 @@ import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { type RabbitAddress, RabbitUrlError, readRabbitUrl } from '../../src/config/rabbitmq-url.ts';
+import { type RabbitAddress, RabbitUrlError, readRabbitUrl } from '../../src/platform/events/rabbitmq/url.ts';
 import { type Certificates, createCertificates } from '../support/certificates.ts';
 
 const byDefault = {

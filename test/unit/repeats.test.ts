@@ -1,7 +1,7 @@
 // Lines that would come thousands of times are told once a minute, with their number.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { atMostOnceAMinute } from '../../src/telemetry/repeats.ts';
+import { atMostOnceAMinute } from '../../src/platform/telemetry/repeats.ts';
 
 suite('lines that repeat', () => {
   test('the first comes at once, the next after a minute with the number of those since; each key and each log for itself', ({ mock }) => {

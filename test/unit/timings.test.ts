@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { own, type Timings, timingFaults } from '../../src/timings.ts';
+import { own, type Timings, timingFaults } from '../../src/app/timings.ts';
 
 const right: Timings = { ...own, confirmTimeoutMs: 10_000, retryDelaysMs: [1000, 5000] };
 

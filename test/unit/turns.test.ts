@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type Caller, createTurns, TurnRefused } from '../../src/runtime/turns.ts';
+import { type Caller, createTurns, TurnRefused } from '../../src/platform/runtime/turns.ts';
 
 const hourMs = 3_600_000;
 

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
-import { NewUser, UserChange } from '../../../src/users/schemas.ts';
+import { NewUser, UserChange } from '../../../src/features/users/schemas.ts';
 
 export type Schema = {
   readonly type?: string | readonly string[];

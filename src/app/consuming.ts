@@ -1,0 +1,61 @@
+// The subscriptions at work: each with its consumer, its loops and, where it reads the log, connections of its own, so that a slow one
+// holds up no other.
+import { type ConnectionSettings, type Pool, startPool } from '../platform/db/client.ts';
+import type { Broker } from '../platform/events/broker.ts';
+import { type ConsumerParts, createConsumer } from '../platform/events/consumer.ts';
+import { createLogReader, settledAtOnce } from '../platform/events/log-reader.ts';
+import * as failedAttempts from '../platform/events/store/failed-attempts.ts';
+import * as inbox from '../platform/events/store/inbox.ts';
+import type { Subscription } from '../platform/events/subscriptions.ts';
+import { type Loop, startLoop } from '../platform/runtime/loop.ts';
+
+export type ConsumingParts = Omit<ConsumerParts, 'subscription' | 'stopping' | 'pool'> & {
+  readonly subscriptions: readonly Subscription[];
+  readonly connection: ConnectionSettings;
+  /** For the subscription that the queue feeds. */
+  readonly pool: Pool;
+  readonly broker: Broker;
+};
+
+export type Consuming = AsyncDisposable & {
+  /** The log has grown. */
+  wake(): void;
+};
+
+const pollMs = 500;
+
+export function startConsuming(parts: ConsumingParts): Consuming {
+  const { subscriptions, connection, pool, broker } = parts;
+  const stack = new AsyncDisposableStack();
+  const readers: Loop[] = [];
+  for (const subscription of subscriptions) {
+    const stopping = new AbortController();
+    const own = subscription.source === 'queue' ? pool : stack.use(startPool(connection, settledAtOnce));
+    const consumer = createConsumer({ ...parts, subscription, pool: own, stopping: stopping.signal });
+    if (subscription.source === 'queue') {
+      stack.use(broker.startSubscription(consumer));
+      stack.use(startLoop(() => runRound(consumer.reconcileOnce, 1000, 5000)));
+    } else {
+      const locks = stack.use(startPool(connection, 1));
+      const reader = createLogReader(locks, subscription.name, consumer.takeLogged);
+      readers.push(stack.use(startLoop(() => runRound(reader.readOnce, 100, pollMs))));
+    }
+    stack.use(startLoop(() => runRound(consumer.retryOnce, 20, pollMs)));
+    stack.use(startLoop(() => runRound(consumer.unparkOnce, 100, 5000)));
+    stack.defer(() => stopping.abort());
+  }
+  stack.use(startLoop(() => runRound((limit) => inbox.prune(pool, inbox.inboxDays, limit), 1000, 60_000)));
+  stack.use(startLoop(() => runRound((limit) => failedAttempts.prune(pool, inbox.inboxDays, limit), 1000, 60_000)));
+  return {
+    wake() {
+      for (const reader of readers) reader.wake();
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+/** One round of a loop that takes up to `limit` at a time. @returns when the next one comes: at once after a full one */
+async function runRound(once: (limit: number) => Promise<number>, limit: number, pauseMs: number): Promise<number> {
+  const taken = await once(limit).catch(() => 0);
+  return taken >= limit ? 0 : pauseMs;
+}

@@ -1,0 +1,69 @@
+// Reading users.
+
+import DataLoader from 'dataloader';
+import type { Db } from '../../platform/db/client.ts';
+import { timestampSql } from '../../platform/events/store/outbox.ts';
+import { Problem } from '../../platform/problem.ts';
+import { type ShownName, shownNames } from './fields.ts';
+import { problems as own } from './problems.ts';
+import type { User } from './schemas.ts';
+
+const shownSql = shownNames.join(', ');
+/** The columns of a user as the API shows it; the password is never among them. */
+export const columnsSql = `id, ${shownSql}, ${timestampSql('created_at')} as created_at, ${timestampSql('updated_at')} as updated_at`;
+
+/** A row of `columnsSql`: the driver gives int8 as a string. */
+export type UserRow = Omit<User, 'id'> & { readonly id: string };
+
+export function userOf(row: UserRow): User {
+  const shown: Partial<Record<ShownName, string | null>> = {};
+  for (const name of shownNames) shown[name] = row[name];
+  return { id: Number(row.id), ...(shown as Pick<User, ShownName>), created_at: row.created_at, updated_at: row.updated_at };
+}
+
+export function userNotFound(id: string): Problem {
+  return new Problem(own.user_not_found, `User with id ${id} not found`);
+}
+
+const byIdSql = `select ${columnsSql} from "user" where id = any($1::bigint[])`;
+
+/** More ids than one turn ever brings; the statement stays short all the same. */
+const readersMax = 200;
+
+/**
+ * Reads by id. What is asked for in one turn of the event loop is one statement, begun after the last of them: a round trip
+ * to the server costs many times what a row does. Nothing is kept for later readers.
+ *
+ * @returns a function that rejects with user_not_found
+ */
+export function createUserReader(db: Db): (id: string) => Promise<User> {
+  const loader = new DataLoader<string, UserRow | undefined>(
+    async (ids) => {
+      const rows = await db.query<UserRow>(byIdSql, [ids]);
+      const byId = new Map(rows.map((row) => [row.id, row]));
+      return ids.map((id) => byId.get(id));
+    },
+    { cache: false, maxBatchSize: readersMax, batchScheduleFn: setImmediate },
+  );
+  return async (id) => {
+    const row = await loader.load(id);
+    if (row === undefined) throw userNotFound(id);
+    return userOf(row);
+  };
+}
+
+// What a deep page skips is counted in the index alone, without a look at the rows.
+const listSql = `select total, ${columnsSql}
+     from (select count(*) as total from "user") as counted
+     left join lateral (
+       select id, ${shownSql}, created_at, updated_at from "user"
+       where id >= (select id from "user" order by id limit 1 offset ($2::bigint - 1) * $1) order by id limit $1
+     ) as page on true
+     order by id`;
+
+/** One page in order of id, and the number of all users, both of the same moment. */
+export async function listUsers(db: Db, page: number, perPage: number): Promise<{ users: User[]; total: number }> {
+  const rows = await db.query<{ total: string } & (UserRow | { id: null })>(listSql, [perPage, page]);
+  // An empty page is one row that has only the total.
+  return { users: rows.filter((row): row is { total: string } & UserRow => row.id !== null).map(userOf), total: Number(rows[0]?.total) };
+}

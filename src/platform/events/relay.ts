@@ -1,0 +1,169 @@
+// The relay: gives committed events their place in the log, then publishes the log. None counts as published before its
+// confirm, none of a subject is sent before the one ahead of it is confirmed, and one relay is active over all instances.
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as context from '../context.ts';
+import type { Pool, Tx } from '../db/client.ts';
+import { backoffMs } from '../runtime/backoff.ts';
+import { type Loop, startLoop } from '../runtime/loop.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { createOutages } from '../telemetry/outages.ts';
+import { atMostOnceAMinute } from '../telemetry/repeats.ts';
+import type { Publisher } from './broker.ts';
+import type { Event } from './contract/envelope.ts';
+import type { Message } from './store/backlog.ts';
+import { advance, dueRetries, forgetRetries, nextUnpublished, putBehind, putOff, readDue } from './store/backlog.ts';
+import * as log from './store/log.ts';
+
+const batchSize = 500;
+/** Of a batch at most this part are retries: however many are due, they do not hold up what has just been committed. */
+const retryShare = 1 / 4;
+const sequenceSize = 2000;
+/** A burst is in the log before its first batch is published, up to this many. */
+const loggedMax = 20_000;
+/** No further event of a batch is started after this; the transaction then ends well within its own idle limit. */
+export const batchMs = 3000;
+const pollMs = { shortest: 20, longest: 1000 };
+/** What comes in meanwhile shares the next round: under a steady load a round for each event would cost more than the event. */
+const restMs = 25;
+
+export type RelayParts = {
+  readonly pool: Pool;
+  readonly publisher: Publisher;
+  /** Says why an event breaks its schema, if it does. */
+  readonly faultOf: (event: Event) => string | undefined;
+  /** Called when events have got their place in the log. */
+  readonly onLogged: () => void;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+};
+
+export type Round = {
+  /** Events that got their place in the log. */
+  readonly logged: number;
+  /** Events that the batch took from the log, whatever became of them. */
+  readonly taken: number;
+  /** The first failure that says nothing about its event: no confirm, no connection. */
+  readonly failure?: unknown;
+};
+
+const nothing: Round = { logged: 0, taken: 0 };
+
+/** One round: what is in the outbox goes into the log, and up to `limit` events of the log are published, and a share of those that were put off. */
+export async function runOnce(parts: RelayParts, limit = batchSize): Promise<Round> {
+  const { pool, publisher } = parts;
+  const due = await readDue(pool);
+  const logged = due.outbox ? await sequence(parts) : 0;
+  if (!publisher.ready || !(logged > 0 || due.log || due.retries)) return { ...nothing, logged };
+  const batch = await pool.inTransaction(async (tx) => ((await log.lock(tx)) ? publishBatch(tx, limit, due.retries, parts) : nothing));
+  return { ...batch, logged };
+}
+
+/** In transactions of their own, so that readers of the log do not wait for the broker. */
+async function sequence({ pool, onLogged }: RelayParts): Promise<number> {
+  for (let logged = 0; ; ) {
+    const moved = await pool.inTransaction(async (tx) => ((await log.lock(tx)) ? log.sequence(tx, sequenceSize) : 0));
+    if (moved > 0) onLogged();
+    logged += moved;
+    if (moved < sequenceSize || logged >= loggedMax) return logged;
+  }
+}
+
+/** What became of each event of a batch. What stands in neither list was not tried, or its confirm did not come. */
+type Outcome = { readonly published: Message[]; readonly returned: Message[]; failure?: unknown };
+
+async function publishBatch(tx: Tx, limit: number, withRetries: boolean, parts: RelayParts): Promise<Omit<Round, 'logged'>> {
+  const retries = withRetries ? await dueRetries(tx, Math.ceil(limit * retryShare)) : [];
+  const { events, waiting, last } = await nextUnpublished(tx, limit);
+  // An event whose subject has one waiting goes behind it.
+  const free = events.filter(({ subject }) => !waiting.has(subject));
+
+  const outcome: Outcome = { published: [], returned: [] };
+  const startedAt = performance.now();
+  const bySubject = Map.groupBy([...free, ...retries], ({ subject }) => subject);
+  await Promise.all(
+    [...bySubject.values()].map(async (inOrder) => {
+      try {
+        for (const due of inOrder) {
+          if (performance.now() - startedAt > batchMs || outcome.failure !== undefined) return;
+          const work = { traceId: due.event.trace_id, traceparent: due.traceparent };
+          if (!(await context.run(work, () => publish(due, outcome, parts)))) return;
+        }
+      } catch (error) {
+        outcome.failure ??= error;
+      }
+    }),
+  );
+
+  const published = new Set(outcome.published);
+  const returned = new Set(outcome.returned);
+  await forgetRetries(
+    tx,
+    retries.filter((due) => published.has(due)),
+  );
+  await putOff(tx, outcome.returned);
+  // Their confirm did not come, or they were not sent, or stand behind one that waits.
+  await putBehind(
+    tx,
+    events.filter((due) => !published.has(due) && !returned.has(due)),
+  );
+  if (last !== undefined) await advance(tx, last);
+  return {
+    taken: retries.length + events.length,
+    ...(outcome.failure !== undefined && { failure: outcome.failure }),
+  };
+}
+
+/** @returns whether the next event of the subject may follow */
+async function publish(due: Message, outcome: Outcome, { publisher, faultOf, metrics, log }: RelayParts): Promise<boolean> {
+  const { event_type, event_id } = due.event;
+  const fault = faultOf(due.event);
+  const result = fault === undefined ? await publisher.publish(due) : { returned: `the event breaks its schema: ${fault}` };
+  if (result === 'routed') {
+    outcome.published.push(due);
+    metrics.published.inc();
+    log.debug({ event_type, event_id }, `Published event ${event_type}`);
+    return true;
+  }
+  outcome.returned.push(due);
+  metrics.unroutable.inc();
+  atMostOnceAMinute(log, `${event_type} came back`, (count) => {
+    log.warn({ event_type, event_id, reason: result.returned, count }, `Event ${event_type} was returned by the broker; will retry`);
+  });
+  return false;
+}
+
+/** Runs until disposed. Polls fast after work and slowly when idle; `wake` it after a commit in this process. */
+export function startRelay(parts: RelayParts): Loop {
+  const outages = createOutages(parts.log, 'relay', { lost: 'Relay interrupted; events wait', back: 'Relay publishes again' }, 'back');
+  let failures = 0;
+  // What a failed round sent is sent again: after one, an event goes ahead (and one of those put off), then twice as many each time.
+  let limit = batchSize;
+  let pauseMs: number = pollMs.shortest;
+
+  async function step(): Promise<number> {
+    try {
+      const { logged, taken, failure } = await runOnce(parts, limit);
+      if (failure !== undefined) throw failure;
+      // Without a broker a round does nothing, and so mends nothing.
+      if (parts.publisher.ready) {
+        outages.back();
+        failures = 0;
+      }
+      pauseMs = logged + taken > 0 ? pollMs.shortest : Math.min(pollMs.longest, pauseMs * 2);
+      const full = taken >= limit;
+      // Also by what came back: the broker has answered. Not by the empty rounds of an instance that stands by.
+      if (taken > 0) limit = Math.min(batchSize, limit * 2);
+      // A full batch has more behind it.
+      if (full) return 0;
+      if (logged > 0) await sleep(restMs);
+      return pauseMs;
+    } catch (error) {
+      outages.lost((error as Error).message);
+      failures += 1;
+      limit = 1;
+      return backoffMs(failures, { firstMs: 50, maxMs: 2000 });
+    }
+  }
+  return startLoop(step);
+}
