@@ -17,9 +17,9 @@ create table "dead_letter" (
   subscription text default 'rollcall.user_events'::text not null,
   constraint dead_letter_pkey PRIMARY KEY (id)
 );
+CREATE INDEX dead_letter_list_idx ON public.dead_letter USING btree (((subscription || ''::text)), id);
 CREATE INDEX dead_letter_message_id_idx ON public.dead_letter USING btree (message_id);
 CREATE INDEX dead_letter_subscription_event_id_idx ON public.dead_letter USING btree (subscription, event_id);
-CREATE INDEX dead_letter_subscription_id_idx ON public.dead_letter USING btree (subscription, id);
 
 create table "delivery_retry" (
   event_id uuid not null,
@@ -37,9 +37,9 @@ create table "delivery_retry" (
   parked_at timestamp with time zone,
   constraint delivery_retry_pkey PRIMARY KEY (subscription, event_id)
 );
-CREATE INDEX delivery_retry_parked_idx ON public.delivery_retry USING btree (subscription, event_type, parked_at) WHERE (parked_at IS NOT NULL);
-CREATE INDEX delivery_retry_subscription_retry_at_idx ON public.delivery_retry USING btree (subscription, retry_at);
-CREATE INDEX delivery_retry_subscription_subject_version_idx ON public.delivery_retry USING btree (subscription, subject, version, event_id);
+CREATE INDEX delivery_retry_due_idx ON public.delivery_retry USING btree (((subscription || ''::text)), retry_at);
+CREATE INDEX delivery_retry_parked_idx ON public.delivery_retry USING btree (event_type, parked_at) WHERE (parked_at IS NOT NULL);
+CREATE INDEX delivery_retry_place_version_idx ON public.delivery_retry USING btree ((((subscription || ' '::text) || subject)), version, event_id);
 
 create table "event" (
   position bigint not null,
@@ -108,7 +108,7 @@ create table "inbox" (
   constraint inbox_pkey PRIMARY KEY (subscription, event_id)
 );
 CREATE INDEX inbox_handled_at_idx ON public.inbox USING btree (handled_at);
-CREATE INDEX inbox_subscription_subject_version_idx ON public.inbox USING btree (subscription, subject, version);
+CREATE INDEX inbox_place_version_idx ON public.inbox USING btree ((((subscription || ' '::text) || subject)), version);
 
 create table "outbox" (
   position bigint generated always as identity not null,

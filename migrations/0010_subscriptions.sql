@@ -36,12 +36,14 @@ create table failed_attempt (
 );
 create index failed_attempt_trace_id_idx on failed_attempt (trace_id, id);
 create index failed_attempt_failed_at_idx on failed_attempt (failed_at);
+-- Each way to look for a row has an index that no other way could use, whatever the planner believes of the tables' sizes: hence the
+-- expressions.
 -- step, alone
 drop index concurrently if exists inbox_subscription_event_id_idx;
 create unique index concurrently inbox_subscription_event_id_idx on inbox (subscription, event_id);
 -- step, alone
-drop index concurrently if exists inbox_subscription_subject_version_idx;
-create index concurrently inbox_subscription_subject_version_idx on inbox (subscription, subject, version);
+drop index concurrently if exists inbox_place_version_idx;
+create index concurrently inbox_place_version_idx on inbox ((subscription || ' ' || subject), version);
 -- step
 alter table inbox drop constraint inbox_pkey, add constraint inbox_pkey primary key using index inbox_subscription_event_id_idx;
 drop index inbox_subject_version_idx;
@@ -49,10 +51,10 @@ drop index inbox_subject_version_idx;
 alter table delivery_retry drop constraint delivery_retry_pkey, add constraint delivery_retry_pkey primary key (subscription, event_id);
 drop index delivery_retry_subject_version_idx;
 drop index delivery_retry_retry_at_idx;
-create index delivery_retry_subscription_subject_version_idx on delivery_retry (subscription, subject, version, event_id);
-create index delivery_retry_subscription_retry_at_idx on delivery_retry (subscription, retry_at);
-create index delivery_retry_parked_idx on delivery_retry (subscription, event_type, parked_at) where parked_at is not null;
+create index delivery_retry_place_version_idx on delivery_retry ((subscription || ' ' || subject), version, event_id);
+create index delivery_retry_due_idx on delivery_retry ((subscription || ''), retry_at);
+create index delivery_retry_parked_idx on delivery_retry (event_type, parked_at) where parked_at is not null;
 
 drop index dead_letter_event_id_idx;
 create index dead_letter_subscription_event_id_idx on dead_letter (subscription, event_id);
-create index dead_letter_subscription_id_idx on dead_letter (subscription, id);
+create index dead_letter_list_idx on dead_letter ((subscription || ''), id);

@@ -16,9 +16,9 @@ const nodeFile = `export const findSecureNode = (): undefined => undefined;\nexp
 async function createProject(files: Readonly<Record<string, string>>) {
   const path = await mkdtemp(join(tmpdir(), 'rollcall-build-'));
   for (const name of ['start.js', 'build.js', 'package.json']) await cp(join(root, name), join(path, name));
-  await mkdir(join(path, 'src', 'runtime'), { recursive: true });
+  await mkdir(join(path, 'src', 'platform', 'runtime'), { recursive: true });
   const write = (file: string, text: string) => writeFile(join(path, 'src', file), text);
-  await write('runtime/node.ts', nodeFile);
+  await write('platform/runtime/node.ts', nodeFile);
   for (const [file, text] of Object.entries(files)) await write(file, text);
   return {
     path,

@@ -78,7 +78,7 @@ export type Pick = {
 export function list(db: Db, { subscription, after = '0', limit }: Pick): Promise<DeadLetter[]> {
   return subscription === undefined
     ? db.query<DeadLetter>(`select ${columnsSql} from dead_letter where id > $1 order by id limit $2`, [after, limit])
-    : db.query<DeadLetter>(`select ${columnsSql} from dead_letter where subscription = $3 and id > $1 order by id limit $2`, [
+    : db.query<DeadLetter>(`select ${columnsSql} from dead_letter where subscription || '' = $3 and id > $1 order by id limit $2`, [
         after,
         limit,
         subscription,

@@ -16,9 +16,10 @@ export type Subjected = {
 
 // Nothing of the subject waits, and this event was not given up. Each looks for the first row in the order of its index, for each event
 // by itself: a planner that believes that every row is of this subject would else read the table.
-const freeSql = `(select version from delivery_retry where subscription = $1 and subject = given.subject order by version limit 1) is null
+const placeSql = `$1::text || ' ' || given.subject`;
+const freeSql = `(select version from delivery_retry where subscription || ' ' || subject = ${placeSql} order by version limit 1) is null
   and (select true from dead_letter where subscription = $1 and dead_letter.event_id = given.event_id limit 1) is null`;
-const lastSql = '(select version from inbox where subscription = $1 and inbox.subject = given.subject order by version desc limit 1)';
+const lastSql = `(select version from inbox where subscription || ' ' || inbox.subject = ${placeSql} order by version desc limit 1)`;
 /** The inbox keeps ids for so long, and what is older than `sinceDays` is not asked for. */
 export const inboxDays = 7;
 export const sinceDays = 6;
@@ -28,7 +29,7 @@ export const retryMinutesMax = 10;
 const claimsMax = 100;
 
 const insertSql =
-  'insert into inbox (subscription, event_id, trace_id, subject, version) select $1, event_id, trace_id, subject, version from';
+  'insert into inbox (subscription, event_id, trace_id, subject, version) select $1::text, event_id, trace_id, subject, version from';
 const onceSql = 'on conflict (subscription, event_id) do nothing returning event_id';
 const givenSql = 'unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[]) as given (event_id, trace_id, subject, version)';
 
@@ -38,6 +39,9 @@ const nextSql = `${insertSql} ${givenSql} where ${freeSql} and coalesce(${lastSq
 const onlySql = `${insertSql} ${givenSql} where ${freeSql} and ${lastSql} is null
   and (select position from event where event.subject = given.subject and event.event_id <> given.event_id and logged_at >= ${sinceSql}
        order by position desc limit 1) is null ${onceSql}`;
+
+/** A subject within a subscription, as the indexes have it. */
+export const placeOf = ({ subscription, subject }: Pick<Subjected, 'subscription' | 'subject'>) => `${subscription} ${subject}`;
 
 /** As PostgreSQL gives it back. */
 const idOf = ({ event }: Subjected) => event.event_id.toLowerCase();
@@ -111,7 +115,7 @@ export async function claim(tx: Db, given: Subjected): Promise<boolean> {
 /** Until the transaction ends, no other one decides about events of this subject. `claimNext` needs no lock: it takes only the very next. */
 export async function lockSubject(tx: Tx, { subscription, subject }: Pick<Subjected, 'subscription' | 'subject'>): Promise<void> {
   // "inbx" in ASCII.
-  await tx.query('select pg_advisory_xact_lock(1768841848, hashtext($1))', [`${subscription} ${subject}`]);
+  await tx.query('select pg_advisory_xact_lock(1768841848, hashtext($1))', [placeOf({ subscription, subject })]);
 }
 
 export type State = {
@@ -131,13 +135,13 @@ export async function readState(tx: Tx, given: Subjected): Promise<State> {
   const [row] = await tx.query<{ handled: boolean; dead: boolean; last: string | null; due: boolean | null; behind: boolean }>(
     `select exists (select from inbox where subscription = $4 and event_id = $1) as handled,
        exists (select from dead_letter where subscription = $4 and event_id = $1) as dead,
-       (select version from inbox where subscription = $4 and subject = $2 order by version desc limit 1) as last,
+       (select version from inbox where subscription || ' ' || subject = $2 order by version desc limit 1) as last,
        (select retry_at <= now() or (retry_at > now() + interval '${retryMinutesMax} minutes' and retry_at < 'infinity')
         from delivery_retry where subscription = $4 and event_id = $1) as due,
        coalesce(
-         (select version from delivery_retry where subscription = $4 and subject = $2 and event_id <> $1 order by version limit 1) < $3,
+         (select version from delivery_retry where subscription || ' ' || subject = $2 and event_id <> $1 order by version limit 1) < $3,
          false) as behind`,
-    [given.event.event_id, given.subject, given.version, given.subscription],
+    [given.event.event_id, placeOf(given), given.version, given.subscription],
   );
   const { handled = false, dead = false, last = null, due = null, behind = false } = row ?? {};
   return {

@@ -3,6 +3,7 @@
 import type { Db, Tx } from '../../db/client.ts';
 import { type Delivery, toJson } from '../contract/delivery.ts';
 import type { Event } from '../contract/envelope.ts';
+import { placeOf } from './inbox.ts';
 
 /** What a row says of its event beside the message. */
 type Head = {
@@ -63,8 +64,8 @@ export async function promote(tx: Tx, { subscription, subject }: Place): Promise
   await tx.query(
     `update delivery_retry set retry_at = now()
      where (retry_at = 'infinity' and parked_at is null) is true and subscription = $1
-       and event_id = (select event_id from delivery_retry where subscription = $1 and subject = $2 order by version, event_id limit 1)`,
-    [subscription, subject],
+       and event_id = (select event_id from delivery_retry where subscription || ' ' || subject = $2 order by version, event_id limit 1)`,
+    [subscription, placeOf({ subscription, subject })],
   );
 }
 
@@ -82,10 +83,10 @@ export async function readDue(db: Db, subscription: string, limit: number): Prom
   // Two ranges of one index. The second is later than any wait: the clock has been put back since.
   const rows = await db.query<WaitingRow>(
     `(select ${waitingColumnsSql} from delivery_retry
-      where subscription = $1 and retry_at <= now() order by retry_at limit $2)
+      where subscription || '' = $1 and retry_at <= now() order by retry_at limit $2)
      union all
      (select ${waitingColumnsSql} from delivery_retry
-      where subscription = $1 and retry_at > now() + interval '10 minutes' and retry_at < 'infinity' order by retry_at limit $2)`,
+      where subscription || '' = $1 and retry_at > now() + interval '10 minutes' and retry_at < 'infinity' order by retry_at limit $2)`,
     [subscription, limit],
   );
   return rows.map(waitingOf);
@@ -95,7 +96,7 @@ export async function readDue(db: Db, subscription: string, limit: number): Prom
 export async function readParked(db: Db, subscription: string, types: readonly string[], limit: number): Promise<Waiting[]> {
   const rows = await db.query<WaitingRow>(
     `select ${waitingColumnsSql} from delivery_retry
-     where subscription = $1 and event_type = any ($2) and parked_at is not null order by event_type, parked_at limit $3`,
+     where (subscription = $1) is true and event_type = any ($2) and parked_at is not null order by event_type, parked_at limit $3`,
     [subscription, types, limit],
   );
   return rows.map(waitingOf);
@@ -105,7 +106,7 @@ export async function readParked(db: Db, subscription: string, types: readonly s
 export async function readParkedLong(db: Db, subscription: string, hours: number, limit: number): Promise<Waiting[]> {
   const rows = await db.query<WaitingRow>(
     `select ${waitingColumnsSql} from delivery_retry
-     where subscription = $1 and parked_at < now() - $2 * interval '1 hour' limit $3`,
+     where (subscription = $1) is true and parked_at < now() - $2 * interval '1 hour' limit $3`,
     [subscription, hours, limit],
   );
   return rows.map(waitingOf);
