@@ -19,11 +19,16 @@ type Operation = {
   tags: string[];
   parameters?: { name: string; explode?: boolean; schema: { type: string; format?: string; items?: { $ref: string } } }[];
   requestBody?: { content: Content };
-  responses: Record<string, { description: string; headers?: Record<string, object>; content: Content }>;
+  responses: Record<string, Response>;
 };
+type Response = { description: string; headers?: Record<string, object>; content: Content };
 type Member = { type?: string; $ref?: string; format?: string; enum?: string[]; examples: unknown[]; description?: string };
 type Schemas = Record<string, Member & { properties: Record<string, Member>; required?: string[]; additionalProperties?: boolean }>;
-type OpenApi = { openapi: string; paths: Record<string, Record<string, Operation>>; components: { schemas: Schemas } };
+type OpenApi = {
+  openapi: string;
+  paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Schemas; responses: Record<string, Response> };
+};
 
 suite('documentation', () => {
   let service: TestService;
@@ -35,9 +40,25 @@ suite('documentation', () => {
   after(() => service[Symbol.asyncDispose]());
 
   const committed = async (name: string) => JSON.parse(await readFile(new URL(`../../${name}`, import.meta.url), 'utf8'));
+  /** Its responses, those that several operations share among them, and where each stands in the document. */
+  const shown = ({ responses }: Operation) => {
+    const shared = (response: Response) => ('$ref' in response ? String(response.$ref).split('/').slice(1) : undefined);
+    const found = Object.entries(responses).map(([status, response]) => {
+      const steps = shared(response);
+      return [status, steps === undefined ? response : (openApi.components.responses[steps.at(-1) ?? ''] as Response)] as const;
+    });
+    const places = Object.entries(responses).map(([status, response]) => [status, shared(response)] as const);
+    return { responses: Object.fromEntries(found), places: Object.fromEntries(places) };
+  };
   const operations = () =>
     Object.entries(openApi.paths).flatMap(([path, methods]) =>
-      Object.entries(methods).map(([method, operation]) => ({ name: `${method} ${path}`, path, method, ...operation })),
+      Object.entries(methods).map(([method, operation]) => ({
+        name: `${method} ${path}`,
+        path,
+        method,
+        ...operation,
+        ...shown(operation),
+      })),
     );
 
   test('/schema/openapi.json is OpenAPI 3.1, and is the committed openapi.json', async () => {
@@ -159,10 +180,12 @@ suite('documentation', () => {
     let examples = 0;
     const pointerOf = (...parts: string[]) =>
       `openapi#/${parts.map((part) => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/')}`;
-    for (const { path, method, responses } of operations())
+    for (const { path, method, responses, places } of operations())
       for (const [status, { content }] of Object.entries(responses))
         for (const [type, { example, examples: named = {} }] of Object.entries(content)) {
-          const isValid = ajv.getSchema(pointerOf('paths', path, method, 'responses', status, 'content', type, 'schema'));
+          const isValid = ajv.getSchema(
+            pointerOf(...(places[status] ?? ['paths', path, method, 'responses', status]), 'content', type, 'schema'),
+          );
           const values = [...(example === undefined ? [] : [example]), ...Object.values(named).map(({ value }) => value)];
           assert.ok(
             values.length > 0 || !type.endsWith('json') || type.endsWith('ndjson'),

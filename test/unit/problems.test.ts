@@ -7,12 +7,14 @@ import { Problem } from '../../src/platform/problem.ts';
 
 type Details = { type: string; title: string; status: number; code: string; status_code: number };
 type Response = { content?: Record<string, { examples?: Record<string, { value: Details }> }> };
-type Operation = { operationId: string; responses: Record<string, Response> };
-type Document = { paths: Record<string, Record<string, Operation>> };
+type Operation = { operationId: string; responses: Record<string, Response | { $ref: string }> };
+type Document = { paths: Record<string, Record<string, Operation>>; components: { responses: Record<string, Response> } };
 
 const read = (name: string) => readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8');
 const page = read('docs/problems.md');
-const { paths } = JSON.parse(read('openapi.json')) as Document;
+const { paths, components } = JSON.parse(read('openapi.json')) as Document;
+const responseOf = (response: Response | { $ref: string }): Response =>
+  '$ref' in response ? (components.responses[response.$ref.split('/').at(-1) ?? ''] ?? {}) : response;
 
 const table = problems.map(({ code, status, title }) => ({ code, status, title }));
 
@@ -20,8 +22,8 @@ const table = problems.map(({ code, status, title }) => ({ code, status, title }
 const documented = Object.values(paths)
   .flatMap((methods) => Object.values(methods))
   .flatMap(({ operationId, responses }) =>
-    Object.entries(responses).flatMap(([status, { content }]) =>
-      Object.entries(content?.['application/problem+json']?.examples ?? {}).map(([code, { value }]) => ({
+    Object.entries(responses).flatMap(([status, response]) =>
+      Object.entries(responseOf(response).content?.['application/problem+json']?.examples ?? {}).map(([code, { value }]) => ({
         operationId,
         status: Number(status),
         code,

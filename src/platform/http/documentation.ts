@@ -4,6 +4,7 @@ import swagger from '@fastify/swagger';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { createDocument } from './negotiation.ts';
 import { portable } from './portable.ts';
+import { shareRefusals } from './shared-responses.ts';
 
 // Everything the page needs comes from here, and nothing stands inline; Swagger UI draws its icons from data: URLs.
 const pagePolicy =
@@ -37,7 +38,7 @@ const pageScript = `SwaggerUIBundle({
 /** Call it before any route is added. */
 export async function addOpenApi(app: FastifyInstance, version: string): Promise<void> {
   await app.register(swagger, {
-    transformObject: (document) => ('openapiObject' in document ? portable(structuredClone(document.openapiObject)) : {}),
+    transformObject: (document) => ('openapiObject' in document ? shareRefusals(portable(structuredClone(document.openapiObject))) : {}),
     refResolver: { buildLocalReference: (schema, _base, _fragment, index) => String(schema.$id ?? `schema-${index}`) },
     openapi: {
       openapi: '3.1.0',
