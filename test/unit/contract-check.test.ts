@@ -48,7 +48,10 @@ const breaking: readonly Change[] = [
   ['a success goes', (d) => delete d.paths['/users/'].post.responses['201']],
   ['an answer has no longer a header', (d) => delete d.paths['/users/'].post.responses['201'].headers.location],
   ['an answer has no longer a media type', (d) => delete d.paths['/users/'].get.responses['200'].content['application/msgpack']],
-  ['a problem is no longer a problem', (d) => (d.paths['/users/'].get.responses['503'].content = { 'application/json': { schema: {} } })],
+  [
+    'a problem is no longer a problem',
+    (d) => (d.paths['/users/'].get.responses['503'] = { content: { 'application/json': { schema: {} } } }),
+  ],
   ['a field of an answer goes', (d) => delete schemas(d).User.properties.surname],
   ['a field of an answer is not always there', (d) => schemas(d).User.required.pop()],
   ['a field of an answer may be null', (d) => (schemas(d).User.properties.name.type = ['string', 'null'])],
