@@ -1,13 +1,13 @@
 // What becomes of a cursor: it holds until its events expire or the log is another one, and who is behind is told.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { startNetwork } from '../../harness/network.ts';
 import { startPool } from '../../src/platform/db/client.ts';
 import { formatCursor, parseCursor } from '../../src/platform/events/store/cursor.ts';
 import { maintain } from '../../src/platform/events/store/retention.ts';
 import { createDatabase } from '../support/database.ts';
 import { endOf, fillLog, muchMore } from '../support/feed.ts';
 import { runNode } from '../support/process.ts';
-import { startProxy } from '../support/proxy.ts';
 import { startService, type TestService } from '../support/service.ts';
 import { openStream } from '../support/sse.ts';
 
@@ -151,7 +151,7 @@ suite('an outage of the database', { concurrency: true }, () => {
     const stack = new AsyncDisposableStack();
     const database = stack.use(await createDatabase());
     const direct = new URL(database.url);
-    const proxy = stack.use(await startProxy({ path: `${direct.searchParams.get('host')}/.s.PGSQL.${direct.port}` }));
+    const proxy = stack.use(await startNetwork({ path: `${direct.searchParams.get('host')}/.s.PGSQL.${direct.port}` }));
     const DATABASE_URL = `postgresql://${direct.username}@127.0.0.1:${proxy.port}${direct.pathname}?sslmode=disable`;
     const service = stack.use(await startService({ DATABASE_URL }, { database, streamLimits: { heartbeatMs: 100 } }));
     return { stack, proxy, service };
@@ -166,7 +166,7 @@ suite('an outage of the database', { concurrency: true }, () => {
     using reading = await openStream(service.url);
     assert.equal(versionOf((await reading.nextEvent())?.data), 1);
     assert.equal((await idle.next())?.comment, 'open');
-    await proxy.cut();
+    await proxy.refuse();
     for (let n = 0; n < 3; n += 1) assert.equal((await idle.next())?.comment, 'still here');
 
     // As a browser connects again: anything but 200 would be the end.
@@ -183,7 +183,7 @@ suite('an outage of the database', { concurrency: true }, () => {
     const invalid = await service.call('GET', '/events/?after=x', undefined, { accept: 'text/event-stream' });
     assert.equal(invalid.status, 400, 'what needs no database is judged at once');
 
-    await proxy.restore();
+    await proxy.heal();
     assert.equal((await expired.nextEvent())?.event, 'cursor_expired');
     assert.equal(await expired.next(), undefined);
     let created = await service.call('POST', '/users/', { name: 'John', surname: 'Doe', password: 'correct horse' });

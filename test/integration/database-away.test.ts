@@ -5,13 +5,13 @@ import { type AddressInfo, createServer } from 'node:net';
 import { suite, test } from 'node:test';
 import { startPool } from '../../src/platform/db/client.ts';
 import { createDatabase } from '../support/database.ts';
-import { startDatabaseProxy } from '../support/proxy.ts';
+import { startDatabaseNetwork } from '../support/database-network.ts';
 import { type Answer, startService, type TestService } from '../support/service.ts';
 
 async function startBehindProxy(env: Record<string, string> = {}) {
   const stack = new AsyncDisposableStack();
   const database = stack.use(await createDatabase());
-  const proxy = stack.use(await startDatabaseProxy(database.url));
+  const proxy = stack.use(await startDatabaseNetwork(database.url));
   return { stack, database, proxy, start: (more = {}) => startService({ DATABASE_URL: proxy.url, ...env, ...more }, { database }) };
 }
 
@@ -43,7 +43,7 @@ suite('PostgreSQL away', { concurrency: true }, () => {
     await using service = await start();
     await service.createUser();
     const { id } = await service.createUser();
-    await proxy.cut();
+    await proxy.refuse();
     const startedAt = performance.now();
     assertUnavailable(await callAll(service), startedAt);
     assert.equal((await service.call('GET', '/health')).status, 200);
@@ -51,7 +51,7 @@ suite('PostgreSQL away', { concurrency: true }, () => {
     assert.deepEqual([status, json.status, json.database], [503, 'not ready', 'unreachable']);
     assert.equal((await service.call('GET', '/metrics')).status, 200);
 
-    await proxy.restore();
+    await proxy.heal();
     assert.equal((await service.call('GET', `/users/${id}`)).status, 200);
     assert.equal((await service.call('PUT', `/users/${id}`, { name: 'Back' })).status, 200);
     assert.equal((await service.call('GET', '/ready')).status, 200);
@@ -64,10 +64,10 @@ suite('PostgreSQL away', { concurrency: true }, () => {
     // What was sent into the ice may still arrive when it thaws: the user that is looked at later is another one.
     await service.createUser();
     const { id } = await service.createUser();
-    proxy.freeze();
+    proxy.hold('toServer', 'toClient');
     const startedAt = performance.now();
     assertUnavailable(await callAll(service), startedAt);
-    proxy.thaw();
+    await proxy.heal();
     assert.equal((await service.call('GET', `/users/${id}`)).status, 200);
     assert.equal((await service.call('PUT', `/users/${id}`, { name: 'Back' })).status, 200);
   });
@@ -75,12 +75,12 @@ suite('PostgreSQL away', { concurrency: true }, () => {
   test('away at the start: the service starts, says so, and is ready once it can reach it', async () => {
     const { stack, proxy, start } = await startBehindProxy();
     await using _ = stack;
-    await proxy.cut();
+    await proxy.refuse();
     await using service = await start();
     assert.ok(service.lines.some(({ event }) => event.startsWith('PostgreSQL cannot be reached')));
     assert.equal((await service.call('GET', '/users/1')).status, 503);
     assert.equal((await service.call('GET', '/ready')).json.database, 'unreachable');
-    await proxy.restore();
+    await proxy.heal();
     await service.line(({ event }) => event === 'PostgreSQL reached');
     assert.equal((await service.call('GET', '/ready')).status, 200);
     await service.createUser();

@@ -4,12 +4,12 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { after, suite, test } from 'node:test';
+import { startNetwork } from '../../harness/network.ts';
 import { startPool } from '../../src/platform/db/client.ts';
 import { createCertificates } from '../support/certificates.ts';
 import { startPgbouncer } from '../support/pgbouncer.ts';
 import { startPostgres, versions } from '../support/postgres.ts';
 import { runNode } from '../support/process.ts';
-import { startProxy } from '../support/proxy.ts';
 import { startService } from '../support/service.ts';
 
 const settings = (url: string) => ({ url, applicationName: 'test', connectTimeoutMs: 2000, statementTimeoutMs: 5000 });
@@ -112,19 +112,19 @@ suite('several hosts in DATABASE_URL', { concurrency: true }, () => {
     await using stack = new AsyncDisposableStack();
     const server = stack.use(await startPostgres(15));
     const [first, second] = [
-      stack.use(await startProxy({ host: '127.0.0.1', port: server.port })),
-      stack.use(await startProxy({ host: '127.0.0.1', port: server.port })),
+      stack.use(await startNetwork({ host: '127.0.0.1', port: server.port })),
+      stack.use(await startNetwork({ host: '127.0.0.1', port: server.port })),
     ];
-    await first?.cut();
+    await first?.refuse();
     const pool = stack.use(startPool(settings(hosts([first, second])), 2));
     assert.equal((await pool.query('select 1')).length, 1);
-    await first.restore();
-    await second.cut();
+    await first.heal();
+    await second.refuse();
     // One statement may be what finds out that a connection is gone.
     await pool.query('select 1').catch(() => {});
     assert.equal((await pool.query('select 1')).length, 1);
     assert.equal(await pool.inTransaction(async (tx) => (await tx.query('select 1')).length), 1);
-    await first.cut();
+    await first.refuse();
     await pool.query('select 1').catch(() => {});
     await assert.rejects(pool.query('select 1'), { name: 'DatabaseUnavailableError' });
   });
@@ -168,7 +168,7 @@ suite('several hosts in DATABASE_URL', { concurrency: true }, () => {
     await primary.query('create table t (n int)');
     const standby = stack.use(await primary.startStandby());
     const target = { host: '127.0.0.1', port: standby.port };
-    const address = stack.use(await startProxy(target));
+    const address = stack.use(await startNetwork(target));
     const pool = stack.use(startPool(settings(hosts([address])), 1));
     const insert = () => pool.inTransaction((tx) => tx.query('insert into t values (1)'));
     await assert.rejects(insert(), { name: 'DatabaseUnavailableError' });

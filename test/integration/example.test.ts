@@ -46,10 +46,10 @@ suite('examples/copy.ts', { concurrency: true }, () => {
       });
       while (heard < 25) await told.promise;
       // Its connection is lost, and the queue with what comes meanwhile.
-      await proxy.cut();
+      await proxy.refuse();
       const { id } = await service.createUser();
       await service.line(({ event }) => event === `Received event user.created with user_id=${id}`);
-      await proxy.restore();
+      await proxy.heal();
       while (heard < 50) await told.promise;
       loading = false;
       await Promise.all(load);

@@ -86,13 +86,13 @@ suite('RabbitMQ that refuses', { concurrency: 2 }, () => {
   test('only after it was away, which the client does not tell', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using proxy = await startBrokerProxy(vhost.url);
-    await proxy.cut();
+    await proxy.refuse();
     const url = new URL(proxy.url);
     url.password = 'wr0ng-s3cret';
     await using service = await startService({ RABBITMQ_URL: url.href });
     await service.line(({ event, reason }) => event === 'RabbitMQ connection lost' && reason === 'ECONNREFUSED');
     assert.equal((await readiness(service)).broker, 'away');
-    await proxy.restore();
+    await proxy.heal();
     assert.match(String((await service.line(refused))['reason']), /does not accept the user and password/);
   });
 

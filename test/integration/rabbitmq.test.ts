@@ -127,18 +127,18 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
   test('a broker that is away at the start, and again later, fails no request, and everything arrives when it is back', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using proxy = await startBrokerProxy(vhost.url);
-    await proxy.cut();
+    await proxy.refuse();
     await using service = await startService({ RABBITMQ_URL: proxy.url });
     const ids: number[] = [];
     for (let n = 0; n < 10; n += 1) ids.push((await service.createUser()).id);
     assert.deepEqual((await service.call('GET', '/ready')).json, { status: 'ready', database: 'ok', broker: 'away' });
     const received = (id: number) => service.line(({ event }) => event === `Received event user.created with user_id=${id}`);
 
-    await proxy.restore();
+    await proxy.heal();
     await Promise.all(ids.map(received));
-    await proxy.cut();
+    await proxy.refuse();
     const later = (await service.createUser()).id;
-    await proxy.restore();
+    await proxy.heal();
     await received(later);
     await service.backlog(0);
     const lost = service.lines.filter(({ event, component }) => event === 'RabbitMQ connection lost' && component === 'publisher');
@@ -151,13 +151,13 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
     await using service = await startService({ RABBITMQ_URL: proxy.url, RABBITMQ_CONFIRM_TIMEOUT_MS: '300' });
     await service.createUser();
     await service.line(({ event }) => event.startsWith('Received event user.created'));
-    proxy.freeze();
+    proxy.hold('toServer', 'toClient');
     const { id } = await service.createUser();
     // On a busy machine the first channel may have been late as well, and that line is the one of this outage too; PostgreSQL
     // may have been late before.
     const late = /no (confirm|channel) within 300 ms/;
     await service.line(({ event, reason }) => event.startsWith('Relay interrupted') && late.test(String(reason)));
-    proxy.thaw();
+    await proxy.heal();
     await service.line(({ event }) => event === `Received event user.created with user_id=${id}`);
   });
 
@@ -168,9 +168,9 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
       await using service = await startService({ RABBITMQ_URL: proxy.url, RABBITMQ_CONFIRM_TIMEOUT_MS: '300' });
       await service.createUser();
       await service.line(({ event }) => event.startsWith('Received event user.created'));
-      if (how === 'frozen') proxy.freeze();
+      if (how === 'frozen') proxy.hold('toServer', 'toClient');
       else {
-        await proxy.cut();
+        await proxy.refuse();
         for (const part of ['publisher', 'consumer'])
           await service.line(({ event, component }) => event === 'RabbitMQ connection lost' && component === part);
       }

@@ -5,7 +5,7 @@ import { createDatabaseCheck } from '../../src/features/health/database.ts';
 import { type Db, startPool } from '../../src/platform/db/client.ts';
 import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { createDatabase } from '../support/database.ts';
-import { startDatabaseProxy } from '../support/proxy.ts';
+import { startDatabaseNetwork } from '../support/database-network.ts';
 import { startService } from '../support/service.ts';
 
 const settings = (url: string) => ({ url, applicationName: 'test', connectTimeoutMs: 1000, statementTimeoutMs: 1000 });
@@ -42,7 +42,7 @@ suite('/ready', { concurrency: true }, () => {
   test('says within three seconds that PostgreSQL froze under it, and is 200 again when it thaws', async () => {
     await using stack = new AsyncDisposableStack();
     const database = stack.use(await createDatabase());
-    const proxy = stack.use(await startDatabaseProxy(database.url));
+    const proxy = stack.use(await startDatabaseNetwork(database.url));
     const service = stack.use(
       await startService(
         { DATABASE_URL: proxy.url, DATABASE_CONNECT_TIMEOUT_MS: '60000', DATABASE_STATEMENT_TIMEOUT_MS: '60000' },
@@ -50,7 +50,7 @@ suite('/ready', { concurrency: true }, () => {
       ),
     );
     assert.equal((await service.call('GET', '/ready')).status, 200);
-    proxy.freeze();
+    proxy.hold('toServer', 'toClient');
     let answer = await service.call('GET', '/ready');
     // The first waits for an answer on the connection that froze, the second for a connection.
     for (let times = 0; times < 2; times += 1) {
@@ -60,20 +60,20 @@ suite('/ready', { concurrency: true }, () => {
       assert.ok(performance.now() - askedAt < 3000, `${performance.now() - askedAt} ms`);
       assert.deepEqual([answer.status, answer.json.status, answer.json.database], [503, 'not ready', 'unreachable']);
     }
-    proxy.thaw();
+    await proxy.heal();
     while (answer.status !== 200) answer = await service.call('GET', '/ready');
   });
 
   test('never says "migrations missing" of a database that was not reached, and does once that is known', async () => {
     await using stack = new AsyncDisposableStack();
     const database = stack.use(await createDatabase({ template: 'empty' }));
-    const proxy = stack.use(await startDatabaseProxy(database.url));
+    const proxy = stack.use(await startDatabaseNetwork(database.url));
     const migrating = await database.hold('select pg_advisory_xact_lock(1919904876)');
-    await proxy.cut();
+    await proxy.refuse();
     const service = stack.use(await startService({ DATABASE_URL: proxy.url }, { database }));
     const away = await service.call('GET', '/ready');
     assert.deepEqual([away.status, away.json.database], [503, 'unreachable']);
-    await proxy.restore();
+    await proxy.heal();
     let answer = away;
     while (answer.json.database === 'unreachable') answer = await service.call('GET', '/ready');
     assert.deepEqual([answer.status, answer.json.status, answer.json.database], [503, 'not ready', 'migrations missing']);

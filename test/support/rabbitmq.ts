@@ -8,10 +8,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
+import { startNetwork } from '../../harness/network.ts';
 import { findPort, managementOffset } from '../../harness/ports.ts';
 import type { Certificates } from './certificates.ts';
 import { findProgram, type Program, type Wanted } from './packages.ts';
-import { startProxy } from './proxy.ts';
 
 /** `url` ends in the virtual host's name. Disposing removes it with all that is in it. */
 export type TestVhost = AsyncDisposable & { readonly url: string };
@@ -367,7 +367,7 @@ async function createContainerRunner(): Promise<Runner> {
 /** A proxy in front of the broker. `url` is the address of the same vhost through it. */
 export async function startBrokerProxy(amqpUrl: string) {
   const url = new URL(amqpUrl);
-  const proxy = await startProxy({ host: url.hostname, port: Number(url.port || 5672) });
+  const proxy = await startNetwork({ host: url.hostname, port: Number(url.port || 5672) });
   url.host = `127.0.0.1:${proxy.port}`;
   return { ...proxy, url: url.href };
 }
