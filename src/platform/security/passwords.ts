@@ -52,7 +52,7 @@ export function startPasswords(cost: HashCost = recommendedCost, limits = { wait
     minThreads: threads,
     maxThreads: threads,
     // On Linux a thread has a priority of its own: the event loop and PostgreSQL go first. Elsewhere it is the process's.
-    niceIncrement: process.platform === 'linux' ? 10 : 0,
+    niceIncrement: process.platform === 'linux' ? 5 : 0,
   });
 
   async function work<Result>(name: 'hash' | 'verify', task: object, caller: Caller | undefined): Promise<Result> {
