@@ -1,6 +1,7 @@
 // The subscriptions at work: each with its consumer, its loops and, where it reads the log, connections of its own, so that a slow one
 // holds up no other.
 import { type ConnectionSettings, type Pool, startPool } from '../platform/db/client.ts';
+import { DatabaseUnavailableError } from '../platform/db/unavailable.ts';
 import type { Broker } from '../platform/events/broker.ts';
 import { type ConsumerParts, createConsumer } from '../platform/events/consumer.ts';
 import { createLogReader, settledAtOnce } from '../platform/events/log-reader.ts';
@@ -8,6 +9,7 @@ import * as failedAttempts from '../platform/events/store/failed-attempts.ts';
 import * as inbox from '../platform/events/store/inbox.ts';
 import type { Subscription } from '../platform/events/subscriptions.ts';
 import { type Loop, startLoop } from '../platform/runtime/loop.ts';
+import { atMostOnceAMinute } from '../platform/telemetry/repeats.ts';
 
 export type ConsumingParts = Omit<ConsumerParts, 'subscription' | 'stopping' | 'pool'> & {
   readonly subscriptions: readonly Subscription[];
@@ -25,7 +27,20 @@ export type Consuming = AsyncDisposable & {
 const pollMs = 500;
 
 export function startConsuming(parts: ConsumingParts): Consuming {
-  const { subscriptions, connection, pool, broker } = parts;
+  const { subscriptions, connection, pool, broker, log } = parts;
+
+  /** One round of a loop that takes up to `limit` at a time. @returns when the next one comes: at once after a full one */
+  async function runRound(once: (limit: number) => Promise<number>, limit: number, pauseMs: number): Promise<number> {
+    try {
+      return (await once(limit)) >= limit ? 0 : pauseMs;
+    } catch (error) {
+      // Not each time: the schema may be on its way, made by another instance.
+      if (!(error instanceof DatabaseUnavailableError))
+        atMostOnceAMinute(log, 'round of the consumer', (count) => log.error({ error, count }, 'The consumer failed and tries again'));
+      return pauseMs;
+    }
+  }
+
   const stack = new AsyncDisposableStack();
   const readers: Loop[] = [];
   for (const subscription of subscriptions) {
@@ -52,10 +67,4 @@ export function startConsuming(parts: ConsumingParts): Consuming {
     },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
-}
-
-/** One round of a loop that takes up to `limit` at a time. @returns when the next one comes: at once after a full one */
-async function runRound(once: (limit: number) => Promise<number>, limit: number, pauseMs: number): Promise<number> {
-  const taken = await once(limit).catch(() => 0);
-  return taken >= limit ? 0 : pauseMs;
 }

@@ -145,6 +145,20 @@ suite('a subscription that reads the log', { concurrency: true }, () => {
     }
   });
 
+  test('gives up an event that breaks its schema, and goes on', async () => {
+    await using carrier = await startCarrier('in-process', [mailRequested]);
+    carrier.consume(async () => {});
+    const taken: number[] = [];
+    const mail = await carrier.subscribe('mail', { 'mail.requested': async (_tx, event) => void taken.push(versionOf(event)) });
+    await carrier.database.query(insertSql.replace(`'version'`, `'edition'`), ['mail.requested', true, 1, 1]);
+    await carrier.database.query(insertSql, ['mail.requested', true, 2, 1]);
+    await carrier.relay();
+    await readAll(mail);
+    assert.deepEqual(taken, [1]);
+    const letters = await carrier.database.query('select subscription, reason from dead_letter');
+    assert.deepEqual(letters, [{ subscription: 'mail', reason: "breaks the schema: event/data must have required property 'version'" }]);
+  });
+
   test('keeps the log from expiring before it has read it', async () => {
     await using carrier = await startCarrier('in-process');
     carrier.consume(async () => {});

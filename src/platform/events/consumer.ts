@@ -86,25 +86,23 @@ export function createConsumer(parts: ConsumerParts): Consumer {
     }
   }
 
-  /** What is no event of ours. */
-  async function giveUp(delivery: Delivery, fault: string): Promise<Verdict> {
-    const reason = `breaks the schema: ${fault}`;
-    if (!(await persist(() => deadLetters.bury(pool, delivery, { subscription: name, attempts: 1, reason })))) return 'give back';
-    metrics.deadLettered.inc();
-    log.error({ reason: fault }, 'Received a message that is no event of ours; dead-lettered');
-    return 'settled';
+  /** What is no event of ours. @returns false when the service stops first */
+  function giveUp({ fault, value, delivery }: Extract<Taken, { readonly fault: string }>): Promise<boolean> {
+    const { properties, headers } = delivery;
+    const { trace_id } = (value ?? {}) as { trace_id?: unknown };
+    const traceId = textOf(headers['trace_id'], properties['correlationId'], trace_id);
+    return context.run(context.createContext(traceId, textOf(headers['traceparent'])), async () => {
+      const about = { subscription: name, attempts: 1, reason: `breaks the schema: ${fault}` };
+      if (!(await persist(() => deadLetters.bury(pool, delivery, about)))) return false;
+      metrics.deadLettered.inc();
+      log.error({ reason: fault }, 'Received a message that is no event of ours; dead-lettered');
+      return true;
+    });
   }
 
   async function handle(delivery: Delivery): Promise<Verdict> {
-    const { properties, headers } = delivery;
     const taken = intake.read(delivery);
-    if ('fault' in taken) {
-      const { trace_id } = (taken.value ?? {}) as { trace_id?: unknown };
-      const traceId = textOf(headers['trace_id'], properties['correlationId'], trace_id);
-      const trace = context.createContext(traceId, textOf(headers['traceparent']));
-      return context.run(trace, () => giveUp(delivery, taken.fault));
-    }
-    if ('ignored' in taken) return 'settled';
+    if ('fault' in taken || 'ignored' in taken) return (await take(taken, 'delivery')) ? 'settled' : 'give back';
     const one = 'given' in taken ? taken.given : taken.unknown;
     return inOrder(one.subject, async () => {
       if (stopping.aborted || !delivery.isHeld()) return 'give back';
@@ -120,7 +118,7 @@ export function createConsumer(parts: ConsumerParts): Consumer {
   function take(taken: Taken, source: Source): Promise<boolean> {
     if ('given' in taken) return within(taken.given, () => persist(() => settle(taken.given, source)));
     if ('unknown' in taken) return within(taken.unknown, () => persist(() => park(taken.unknown)));
-    return Promise.resolve(true);
+    return 'fault' in taken ? giveUp(taken) : Promise.resolve(true);
   }
 
   async function bury(delivery: Delivery): Promise<Verdict> {
@@ -154,7 +152,7 @@ export function createConsumer(parts: ConsumerParts): Consumer {
     if ('given' in taken) await take(taken, 'retry');
     // It was put off by a version that knows its type.
     else if ('unknown' in taken) await persist(() => pool.inTransaction((tx) => retries.park(tx, taken.unknown, delivery)));
-    else await forget(taken, { eventId, subject, delivery });
+    else await forget(taken, { eventId, subject });
   }
 
   async function unpark(parked: retries.Waiting): Promise<void> {
@@ -173,8 +171,8 @@ export function createConsumer(parts: ConsumerParts): Consumer {
   }
 
   /** Takes out of those that wait what the subscription has no reaction to. */
-  async function forget(taken: Taken, { eventId, subject, delivery }: retries.Waiting): Promise<void> {
-    if ('fault' in taken && (await giveUp(delivery, taken.fault)) === 'give back') return;
+  async function forget(taken: Taken, { eventId, subject }: Pick<retries.Waiting, 'eventId' | 'subject'>): Promise<void> {
+    if ('fault' in taken && !(await giveUp(taken))) return;
     await persist(() => leave(subject, eventId));
   }
 
@@ -183,7 +181,7 @@ export function createConsumer(parts: ConsumerParts): Consumer {
     const one = 'unknown' in taken ? taken.unknown : undefined;
     const reason = `no version that ran within ${parkedHoursMax} hours knew its type`;
     const about = { subscription: name, ...one, attempts: 0, reason };
-    await persist(() => leave(subject, eventId, (tx) => deadLetters.bury(tx, delivery, about)));
+    if (!(await persist(() => leave(subject, eventId, (tx) => deadLetters.bury(tx, delivery, about))))) return;
     metrics.deadLettered.inc();
     const tell = () => log.error({ event_id: eventId, reason }, 'Gave up a parked event; dead-lettered');
     if (one === undefined) tell();

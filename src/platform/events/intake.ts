@@ -18,7 +18,7 @@ export type Taken =
   /** An event of a type that the subscription leaves alone. */
   | { readonly ignored: Event }
   /** No event of ours. */
-  | { readonly fault: string; readonly value?: unknown };
+  | { readonly fault: string; readonly value?: unknown; readonly delivery: Delivery };
 
 export type Intake = {
   /** The types that this version knows. */
@@ -37,9 +37,9 @@ export function createIntake(
 
   function read(delivery: Delivery): Taken {
     const body = readBody(delivery.body);
-    if ('unreadable' in body) return { fault: body.unreadable };
+    if ('unreadable' in body) return { fault: body.unreadable, delivery };
     const result = readEvent(body.value);
-    if ('fault' in result) return { fault: result.fault, value: body.value };
+    if ('fault' in result) return { fault: result.fault, value: body.value, delivery };
     if ('unknown' in result)
       return { unknown: { subscription, event: result.unknown, ...envelopeSubject(result.unknown, delivery), delivery } };
     const { event } = result;
