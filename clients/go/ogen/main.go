@@ -68,9 +68,9 @@ func main() {
 	attempts, err := api.ListFailedAttempts(ctx, client.ListFailedAttemptsParams{Name: name, TraceID: "none"})
 	told[*client.FailedAttemptListHeaders]("listFailedAttempts", attempts, err)
 	redriven, err := api.RedriveDeadLetter(ctx, client.RedriveDeadLetterParams{Name: name, ID: 1})
-	told[*client.RedriveDeadLetterNotFound]("redriveDeadLetter", redriven, err)
+	told[*client.SubscriptionNotFoundOrDeadLetterNotFoundOrNotFoundHeaders]("redriveDeadLetter", redriven, err)
 	erased, err := api.DeleteDeadLetter(ctx, client.DeleteDeadLetterParams{Name: name, ID: 1})
-	told[*client.DeleteDeadLetterNotFound]("deleteDeadLetter", erased, err)
+	told[*client.SubscriptionNotFoundOrDeadLetterNotFoundOrNotFoundHeaders]("deleteDeadLetter", erased, err)
 	health, err := api.GetHealth(ctx)
 	told[*client.HealthHeaders]("getHealth", health, err)
 	ready, err := api.GetReady(ctx)
@@ -79,7 +79,7 @@ func main() {
 	text(told[*client.GetMetricsOK]("getMetrics", metrics, err))
 
 	missing, err := api.GetUser(ctx, client.GetUserParams{ID: id})
-	told[*client.GetUserNotFound]("getUser", missing, err)
+	told[*client.UserNotFoundOrNotFoundHeaders]("getUser", missing, err)
 }
 
 func text(body io.Reader) {

@@ -6,12 +6,12 @@ import { reference } from '../../platform/http/responses.ts';
 
 const Name = Type.String({ description: 'Name of the subscription.', examples: ['rollcall.user_events'] });
 const count = (description: string) => Type.Integer({ minimum: 0, description });
-const orNull = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
+const orNull = (description: string) => Type.Unsafe<string | null>({ type: ['string', 'null'], description });
 
 export const SubscriptionState = Type.Object(
   {
     name: Name,
-    source: Type.Union([Type.Literal('queue'), Type.Literal('log')], {
+    source: Type.Enum(['queue', 'log'], {
       description: '`queue`: fed by RabbitMQ, or by the relay inside the process. `log`: reads the event log.',
     }),
     backlog: count('Committed events that it has yet to settle, without retries; above 10,000 an estimate from above.'),
@@ -44,7 +44,7 @@ export const DeadLetter = Type.Object(
     event_type: orNull('The type, as far as the message names one.'),
     trace_id: orNull('The trace id, as far as the message has one.'),
     subject: orNull('What the event is about, such as `user:7`.'),
-    version: Type.Union([Type.Integer(), Type.Null()], { description: 'The version that the event made.' }),
+    version: Type.Unsafe<number | null>({ type: ['integer', 'null'], description: 'The version that the event made.' }),
     attempts: count('Attempts that failed.'),
     reason: Type.String({ description: 'Why it was given up.' }),
     dead_at: Timestamp,

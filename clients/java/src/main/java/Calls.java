@@ -44,7 +44,7 @@ public class Calls {
     String name = subscriptions.listSubscriptions().getSubscriptions().get(0).getName();
     done("listSubscriptions", !name.isEmpty());
     done("listDeadLetters", subscriptions.listDeadLetters(name, null, 10).getDeadLetters() != null);
-    done("listFailedAttempts", subscriptions.listFailedAttempts(name, "none", 10).getFailedAttempts().isEmpty());
+    done("listFailedAttempts", subscriptions.listFailedAttempts("none", name, 10).getFailedAttempts().isEmpty());
     done("redriveDeadLetter", isMissing(() -> subscriptions.redriveDeadLetter(name, 1L)));
     done("deleteDeadLetter", isMissing(() -> subscriptions.deleteDeadLetter(name, 1L)));
     done("getHealth", health.getHealth().getStatus() != null);
