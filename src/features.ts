@@ -1,4 +1,4 @@
-// The features, and what they declare together. A feature imports only those after it.
+// The features, and what they declare together. A feature imports no other.
 import { feed } from './features/feed/feature.ts';
 import { health } from './features/health/feature.ts';
 import { subscriptions as subscriptionsFeature } from './features/subscriptions/feature.ts';

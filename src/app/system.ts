@@ -72,6 +72,12 @@ export type SystemOptions = {
 
 /** @throws RabbitUrlError, EmbeddedPostgresError, MigrationError or ListenError; what was started is stopped again */
 export async function startSystem(config: Config, log: Logger, options: SystemOptions = {}): Promise<System> {
+  // Before anything is started or written.
+  const faults = [
+    ...timingFaults({ ...own, confirmTimeoutMs: config.RABBITMQ_CONFIRM_TIMEOUT_MS, retryDelaysMs }),
+    ...subscriptionFaults(subscriptions, definitions),
+  ];
+  if (faults.length > 0) throw new ConfigError(faults);
   await using starting = new AsyncDisposableStack();
   const metrics = createMetrics({ name: config.APP_NAME, version: config.APP_VERSION });
   const runs = (part: Config['RUN'][number]) => config.RUN.includes(part);
@@ -106,11 +112,6 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
     await prepareSchema(connection, config.DATABASE_ADMIN_URL, pool, subscriptions, log, options.onFault ?? (() => {})),
   );
 
-  const faults = [
-    ...timingFaults({ ...own, confirmTimeoutMs: config.RABBITMQ_CONFIRM_TIMEOUT_MS, retryDelaysMs }),
-    ...subscriptionFaults(subscriptions, definitions),
-  ];
-  if (faults.length > 0) throw new ConfigError(faults);
   const broker = createBroker(config, log);
   const consuming = runs('consumer')
     ? starting.use(

@@ -34,6 +34,8 @@ export function createIntake(
   appName: string,
 ): Intake {
   const readEvent = createEventReader(definitions);
+  const types = definitions.map(({ type }) => type);
+  const leftAlone = new Set(types.filter((type) => reactions[type] === undefined));
 
   function read(delivery: Delivery): Taken {
     const body = readBody(delivery.body);
@@ -50,11 +52,11 @@ export function createIntake(
   }
 
   return {
-    types: definitions.map(({ type }) => type),
+    types,
     read,
     fromLog(logged) {
-      // No queue has it.
-      if (logged.internal && source === 'queue') return { ignored: logged.event };
+      // An internal one is in no queue. What is left alone need not be read.
+      if ((logged.internal && source === 'queue') || leftAlone.has(logged.event.event_type)) return { ignored: logged.event };
       return read({ ...messageOf(logged, appName), body: Buffer.from(JSON.stringify(logged.event)), isHeld: () => true });
     },
   };

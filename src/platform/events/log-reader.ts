@@ -9,8 +9,11 @@ import { advance } from './subscriptions.ts';
 
 /** Events that are settled beside each other; each takes a connection. */
 export const settledAtOnce = 4;
-/** No further event of a round is started after this; the transaction that holds the lock then ends well within its own idle limit. */
-export const roundMs = 3000;
+/**
+ * No further event of a round is started after this. PostgreSQL ends the transaction that holds the lock if an effect takes long after
+ * it; then another instance reads the same events, and the inbox has those that are settled.
+ */
+const roundMs = 3000;
 
 export type LogReader = {
   /** Takes the next `limit` events of the log. @returns how many; 0 also where another instance reads */
