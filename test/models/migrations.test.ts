@@ -122,6 +122,21 @@ alter table counted add primary key using index counted_n_idx;
     assert.deepEqual(await database.query('select from schema_migration_step'), []);
   });
 
+  test('an index that takes long is made while others start and look', async () => {
+    await using database = await createDatabase({ template: 'empty' });
+    await database.query('create table slow (n integer)');
+    const sql = '-- step\ncreate table quick ();\n-- step, alone\ncreate index concurrently slow_n_idx on slow (n);\n';
+    const code = { migrations: [parseMigration('0001_slow.sql', sql)], codeVersion };
+    const writer = await database.hold('insert into slow values (1)');
+    const first = migrate(settings(database), { code });
+    await database.waitingForLock();
+    const second = migrate({ ...settings(database), applicationName: 'second' }, { code });
+    // A table that the first had locked would be waited for with a snapshot, and the index waits for snapshots.
+    await database.until(`select from pg_stat_activity where application_name = 'second' and query = 'rollback'`);
+    await writer.release();
+    assert.deepEqual((await Promise.all([first, second])).flat(), ['0001_slow.sql']);
+  });
+
   test('a migration file that was changed after it was applied is noticed', async () => {
     await using database = await createDatabase();
     await database.query(`update schema_migration set checksum = 'x' where version = 1`);

@@ -8,6 +8,8 @@ export type TestDatabase = AsyncDisposable & {
   query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
   /** Runs a statement in a transaction that stays open, with its locks, until it is released. */
   hold(text: string, values?: unknown[]): Promise<{ release(): Promise<void> }>;
+  /** Resolves when the query has a row. */
+  until(text: string, values?: unknown[]): Promise<void>;
   /** Resolves when a session of this database waits for a lock. */
   waitingForLock(): Promise<void>;
 };
@@ -37,6 +39,10 @@ export async function createDatabase(options: { template?: 'migrated' | 'empty' 
   const pool = new pg.Pool({ connectionString: url, max: 4 });
   pool.on('error', () => {});
   const holders = new Set<pg.PoolClient>();
+  const until = async (text: string, values?: unknown[]) => {
+    for (const startedAt = performance.now(); (await pool.query(text, values)).rowCount === 0; )
+      if (performance.now() - startedAt > patienceMs) throw new Error(`no row within ${patienceMs / 1000} s: ${text}`);
+  };
   return {
     url,
     query: async (text, values) => (await pool.query(text, values)).rows,
@@ -53,11 +59,8 @@ export async function createDatabase(options: { template?: 'migrated' | 'empty' 
         },
       };
     },
-    async waitingForLock() {
-      const waiting = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
-      for (const startedAt = performance.now(); (await pool.query(waiting)).rowCount === 0; )
-        if (performance.now() - startedAt > patienceMs) throw new Error(`no session waited for a lock within ${patienceMs / 1000} s`);
-    },
+    until,
+    waitingForLock: () => until(`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`),
     async [Symbol.asyncDispose]() {
       // A test that failed has not released them, and its own words must come, not a hang.
       for (const client of holders) client.release(true);

@@ -156,11 +156,17 @@ async function applyNextStep(
   let isLast = false;
   try {
     for (const [key, value] of Object.entries(variables)) await client.query('select set_config($1, $2, true)', [`rollcall.${key}`, value]);
-    await client.query(tablesSql);
+    const hasTables = await isPrepared(client);
+    if (!hasTables) await client.query(tablesSql);
     const { rows: recorded } = await client.query<{ step: number }>('select step from schema_migration_step where version = $1', [version]);
     const number = recorded.length;
     const step = steps[number];
     if (step === undefined) throw new Error(`it has ${steps.length} steps, and ${number} are recorded`);
+    if (step.kind === 'alone' && !hasTables) {
+      // Nothing may be locked while such a step runs: who looks at the tables would wait with a snapshot, and the step for that.
+      await client.query('commit');
+      return 'again';
+    }
     if (number === 0 && before !== undefined) await client.query(before);
     const isDone = step.kind === 'alone' ? await runAlone(client, settings, step.sql, signal) : await runStep(client, step);
     isLast = isDone && number === steps.length - 1;
@@ -183,6 +189,14 @@ async function applyNextStep(
   }
   for (const warning of warnings) onWarning?.(warning);
   return isLast ? 'applied' : 'again';
+}
+
+async function isPrepared(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query(
+    `select from pg_attribute
+     where attrelid = to_regclass('schema_migration') and attname = 'oldest_code' and to_regclass('schema_migration_step') is not null`,
+  );
+  return rows.length > 0;
 }
 
 const tablesSql = `create table if not exists schema_migration (
