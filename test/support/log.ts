@@ -1,5 +1,6 @@
 // The log of a service under test: kept in memory, and waited for instead of for time to pass.
 import { createLogger, type Level, type Logger } from '../../src/platform/telemetry/logger.ts';
+import { patienceMs } from './database.ts';
 
 export type Line = Record<string, unknown> & { event: string; level: string; timestamp: string; trace_id?: string };
 
@@ -11,8 +12,6 @@ export type CapturedLog = {
   /** The first line that matches, of those written and those to come. */
   line(matches: (line: Line) => boolean, what?: string): Promise<Line>;
 };
-
-const patienceMs = 20_000;
 
 export function captureLog(level: Level = 'debug'): CapturedLog {
   const texts: string[] = [];

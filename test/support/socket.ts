@@ -1,6 +1,7 @@
 // A connection of which a test decides every byte, and sees when it ends.
 import { once } from 'node:events';
 import net from 'node:net';
+import { patienceMs } from './database.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: a test says by its assertions what the JSON is
 export type RawAnswer = { readonly status: number; readonly headers: Headers; readonly text: string; readonly json: any };
@@ -30,7 +31,7 @@ export async function connect(url: string, from?: string): Promise<Connection> {
     ...(from && { localAddress: from }),
   });
   await once(socket, 'connect');
-  const signal = AbortSignal.timeout(20_000);
+  const signal = AbortSignal.timeout(patienceMs);
   const ended = once(socket, 'end', { signal });
   const closed = new Promise((resolve) => socket.once('close', resolve));
   // A reset is one of the ways in which a connection may go.
