@@ -1,7 +1,7 @@
 // The parts of documents that are lists of what the code has: settings and metrics.
 import type { TObject, TSchema } from 'typebox';
+import { createMetrics } from '../src/app/metrics.ts';
 import { formatDefault, Settings } from '../src/config.ts';
-import { createMetrics } from '../src/platform/telemetry/metrics.ts';
 
 type Described = TSchema & { description: string };
 const settings = Object.entries((Settings as TObject).properties) as [name: string, schema: Described][];
@@ -36,14 +36,16 @@ export function environmentExample(): string {
 export async function metricsTable(): Promise<string> {
   const metrics = createMetrics({ name: 'rollcall', version: '0' });
   metrics.watch({
-    pool: () => ({ total: 0, idle: 0, waiting: 0 }),
-    passwordsWaiting: () => 0,
+    pool: { size: 0, idle: 0, waiting: 0 },
+    passwords: { waiting: 0 },
+    streams: { open: 0 },
     backlog: async () => ({ depth: 0, oldestSeconds: 0, deadRows: 0 }),
-    brokerConnected: () => true,
-    streamsOpen: () => 0,
+    isBrokerConnected: () => true,
   });
   const all = await metrics.registry.getMetricsAsJSON();
+  // Those that the library collects of any Node process are not listed.
   const rows = all
+    .filter(({ name }) => name.startsWith('rollcall_'))
     .map(({ name, type, help }) => ({ name, type: String(type), help }))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .map(({ name, type, help }) => `| \`${name}\` | ${type} | ${help} |`);

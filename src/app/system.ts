@@ -27,10 +27,10 @@ import { createSlots } from '../platform/runtime/slots.ts';
 import type { HashCost } from '../platform/security/hash-worker.ts';
 import { startPasswords } from '../platform/security/passwords.ts';
 import type { Logger } from '../platform/telemetry/logger.ts';
-import { createMetrics } from '../platform/telemetry/metrics.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../private-postgres/server.ts';
 import { startConsuming } from './consuming.ts';
 import { createApp } from './http.ts';
+import { createMetrics } from './metrics.ts';
 import { prepareSchema } from './schema.ts';
 import { own, timingFaults } from './timings.ts';
 
@@ -124,7 +124,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
           retryDelaysMs,
           deliveryGraceMs,
           appName: config.APP_NAME,
-          metrics,
+          metrics: metrics.events,
           log,
         }),
       )
@@ -142,7 +142,10 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   };
   const publisher = runs('relay') ? starting.use(broker.startPublisher()) : undefined;
   const relay =
-    publisher && starting.use(startRelay({ pool: eventsPool, publisher, faultOf: createEventCheck(definitions), onLogged, metrics, log }));
+    publisher &&
+    starting.use(
+      startRelay({ pool: eventsPool, publisher, faultOf: createEventCheck(definitions), onLogged, metrics: metrics.events, log }),
+    );
   const passwords = starting.use(startPasswords(options.passwordCost));
 
   const brokerState = () => {
@@ -152,18 +155,18 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
     return publisher.ready ? 'ok' : 'away';
   };
   metrics.watch({
-    pool: () => ({ total: pool.size, idle: pool.idle, waiting: pool.waiting }),
-    passwordsWaiting: () => passwords.waiting,
+    pool,
+    passwords,
+    streams,
     backlog: () => measureBacklog(gaugesPool),
-    brokerConnected: () => publisher?.ready === true,
-    streamsOpen: () => streams.open,
+    isBrokerConnected: () => publisher?.ready === true,
   });
 
   const app = await createApp({
     settings: config,
     config,
     log,
-    metrics,
+    metrics: metrics.http,
     asyncApi: asyncApiDocument(publicDefinitions, config.APP_VERSION),
     platform: {
       db: pool,
@@ -174,7 +177,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
       streams,
       turns,
       passwords,
-      metrics,
+      registry: metrics.registry,
       definitions,
       subscriptions,
       intakes: createIntakes(subscriptions, definitions, config.APP_NAME),

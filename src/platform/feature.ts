@@ -11,7 +11,7 @@ import type { Streams } from './http/streams.ts';
 import type { ProblemKind } from './problem.ts';
 import type { Slots } from './runtime/slots.ts';
 import type { Passwords } from './security/passwords.ts';
-import type { Metrics } from './telemetry/metrics.ts';
+import type { Registry } from './telemetry/metrics.ts';
 
 /** What the platform runs, for the routes of features. */
 export type Platform = {
@@ -27,7 +27,8 @@ export type Platform = {
   /** Among whom readers who lag take turns. */
   readonly turns: Slots;
   readonly passwords: Passwords;
-  readonly metrics: Metrics;
+  /** Of `/metrics`. */
+  readonly registry: Registry;
   /** Of every feature. */
   readonly definitions: readonly EventDefinition[];
   readonly subscriptions: readonly Subscription[];

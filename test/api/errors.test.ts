@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import fc from 'fast-check';
+import { createMetrics } from '../../src/app/metrics.ts';
 import { readConfig } from '../../src/config.ts';
 import { problems } from '../../src/features.ts';
 import { createServer } from '../../src/platform/http/server.ts';
 import { problems as ofAny, Problem } from '../../src/platform/problem.ts';
-import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { type CapturedLog, captureLog } from '../support/log.ts';
 import { type Answer, startService, type TestService } from '../support/service.ts';
 import { type RawAnswer, send } from '../support/socket.ts';
@@ -177,7 +177,7 @@ suite('a failure of ours', () => {
     captured = captureLog();
     const { log } = captured;
     const app = await createServer(
-      { settings: readConfig({}), log, metrics: createMetrics({ name: 'test', version: '0' }) },
+      { settings: readConfig({}), log, metrics: createMetrics({ name: 'test', version: '0' }).http },
       async (added) => {
         const config = { access: 'anyone' } as const;
         added.get('/broken', { config }, () => {
@@ -226,7 +226,7 @@ suite('a failure of ours', () => {
   test('keeps the process from starting, if a route does not say who may call it', async () => {
     const { log } = captureLog();
     const app = await createServer(
-      { settings: readConfig({}), log, metrics: createMetrics({ name: 'test', version: '0' }) },
+      { settings: readConfig({}), log, metrics: createMetrics({ name: 'test', version: '0' }).http },
       async (added) => {
         added.get('/forgotten', async () => ({}));
       },

@@ -1,10 +1,10 @@
 // A defect is not an outage: what waiting does not cure is told with its cause and given up, and holds up nobody.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { createMetrics } from '../../src/app/metrics.ts';
 import { startPool, type Tx } from '../../src/platform/db/client.ts';
 import { DatabaseUnavailableError } from '../../src/platform/db/unavailable.ts';
 import { startRelay } from '../../src/platform/events/relay.ts';
-import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { createDatabase } from '../support/database.ts';
 import { startCarrier } from '../support/events.ts';
 import { captureLog } from '../support/log.ts';
@@ -62,7 +62,7 @@ test('the relay tells what went wrong, and not the sentence for callers', async 
   await using pool = startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 }, 2);
   const captured = captureLog();
   const publisher = createPublisher(() => 'routed');
-  const metrics = createMetrics({ name: 'test', version: '0' });
+  const metrics = createMetrics({ name: 'test', version: '0' }).events;
   await database.query('alter table outbox rename to elsewhere');
   await using _relay = startRelay({ pool, publisher, faultOf: () => undefined, onLogged: () => {}, metrics, log: captured.log });
   const line = await captured.line(({ event }) => event === 'Relay interrupted; events wait');

@@ -1,11 +1,11 @@
 // Behind a PgBouncer in transaction mode, which keeps what a client says at its start from the server.
 import assert from 'node:assert/strict';
 import { after, suite, test } from 'node:test';
+import { createMetrics } from '../../src/app/metrics.ts';
 import { startPool } from '../../src/platform/db/client.ts';
 import { migrate } from '../../src/platform/db/migrate.ts';
 import type { Publisher } from '../../src/platform/events/broker.ts';
 import { runOnce, startRelay } from '../../src/platform/events/relay.ts';
-import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { captureLog } from '../support/log.ts';
 import { startPgbouncer } from '../support/pgbouncer.ts';
 import { startPostgres } from '../support/postgres.ts';
@@ -48,7 +48,7 @@ suite('behind PgBouncer in transaction mode', { concurrency: true }, async () =>
       `insert into outbox (event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
        select gen_random_uuid(), 'user.updated', n::text, now(), 'trace', '', '{}' from generate_series(1, 10) as n`,
     );
-    const metrics = createMetrics({ name: 'test', version: '0' });
+    const metrics = createMetrics({ name: 'test', version: '0' }).events;
     const { log } = captureLog();
     const parts = { faultOf: () => undefined, onLogged: () => {}, metrics, log };
     const holds = Promise.withResolvers<void>();

@@ -1,9 +1,9 @@
 // /ready and /metrics while PostgreSQL or the connections to it are in trouble: what is away, what is only busy, and how soon it shows.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { createMetrics } from '../../src/app/metrics.ts';
 import { createDatabaseCheck } from '../../src/features/health/database.ts';
 import { type Db, startPool } from '../../src/platform/db/client.ts';
-import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { createDatabase } from '../support/database.ts';
 import { startDatabaseNetwork } from '../support/database-network.ts';
 import { startService } from '../support/service.ts';
@@ -95,10 +95,10 @@ suite('the check of PostgreSQL', { concurrency: true }, () => {
     let measured = 0;
     const metrics = createMetrics({ name: 'test', version: '1' });
     metrics.watch({
-      pool: () => ({ total: 0, idle: 0, waiting: 0 }),
-      passwordsWaiting: () => 0,
-      brokerConnected: () => true,
-      streamsOpen: () => 0,
+      pool: { size: 0, idle: 0, waiting: 0 },
+      passwords: { waiting: 0 },
+      streams: { open: 0 },
+      isBrokerConnected: () => true,
       async backlog() {
         measured += 1;
         await own.query('select 1');

@@ -1,10 +1,10 @@
 // Events that no queue takes: they wait in order for each subject, and neither their number nor their log lines weigh on others.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { createMetrics } from '../../src/app/metrics.ts';
 import { type Pool, startPool } from '../../src/platform/db/client.ts';
 import { runOnce } from '../../src/platform/events/relay.ts';
 import { measureBacklog } from '../../src/platform/events/store/backlog.ts';
-import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { captureLog } from '../support/log.ts';
 import { createPublisher, type Fate } from '../support/publisher.ts';
@@ -16,7 +16,7 @@ async function startRelay(fateOf: (subject: string) => Fate) {
     startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 }, 4),
   );
   const publisher = createPublisher(({ subject }) => fateOf(subject));
-  const metrics = createMetrics({ name: 'test', version: '0' });
+  const metrics = createMetrics({ name: 'test', version: '0' }).events;
   const captured = captureLog();
   const parts = { pool, publisher, faultOf: () => undefined, onLogged: () => {}, metrics, log: captured.log };
   const running = starting.move();

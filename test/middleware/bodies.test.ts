@@ -4,11 +4,11 @@ import { once } from 'node:events';
 import net, { type AddressInfo, type Socket } from 'node:net';
 import { after, before, suite, test } from 'node:test';
 import { encode } from '@msgpack/msgpack';
+import { createMetrics } from '../../src/app/metrics.ts';
 import { readConfig } from '../../src/config.ts';
 import { checkJson } from '../../src/platform/http/bounds.ts';
 import { createDocument } from '../../src/platform/http/negotiation.ts';
 import { type App, createServer } from '../../src/platform/http/server.ts';
-import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { captureLog } from '../support/log.ts';
 import { startService, type TestService } from '../support/service.ts';
 import { connect, send } from '../support/socket.ts';
@@ -18,7 +18,7 @@ const json = 'application/json';
 const msgpack = 'application/msgpack';
 
 async function startApp(addRoutes: (app: App) => void): Promise<AsyncDisposable & { readonly app: App; readonly url: string }> {
-  const parts = { settings: readConfig({}), log: captureLog().log, metrics: createMetrics({ name: 'test', version: '0' }) };
+  const parts = { settings: readConfig({}), log: captureLog().log, metrics: createMetrics({ name: 'test', version: '0' }).http };
   const app = await createServer(parts, async (added) => addRoutes(added));
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
   return { app, url, [Symbol.asyncDispose]: () => app.close() };

@@ -1,9 +1,9 @@
 // What is not a request, comes too slowly, or breaks off: answered where it can be, and closed in time.
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
+import { createMetrics } from '../../src/app/metrics.ts';
 import { readConfig } from '../../src/config.ts';
 import { createServer } from '../../src/platform/http/server.ts';
-import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { captureLog } from '../support/log.ts';
 import { startService, type TestService } from '../support/service.ts';
 import { type Connection, connect, type RawAnswer, send } from '../support/socket.ts';
@@ -206,7 +206,7 @@ suite('connections', () => {
 
 test('garbage behind a request that takes long waits for its answer, however much of it comes', async () => {
   const { log, line } = captureLog();
-  const parts = { settings: readConfig({}), log, metrics: createMetrics({ name: 'test', version: '0' }) };
+  const parts = { settings: readConfig({}), log, metrics: createMetrics({ name: 'test', version: '0' }).http };
   const release = Promise.withResolvers<object>();
   const app = await createServer(parts, async (added) => {
     added.get('/', { config: { access: 'anyone' } }, () => release.promise);

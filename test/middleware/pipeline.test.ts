@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { createMetrics } from '../../src/app/metrics.ts';
 import { readConfig } from '../../src/config.ts';
 import { type App, createServer } from '../../src/platform/http/server.ts';
-import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { captureLog } from '../support/log.ts';
 import { connect } from '../support/socket.ts';
 
@@ -15,7 +15,7 @@ const post = (path: string, body: string) =>
 const numbered = (count: number) => Array.from({ length: count }, (_, n) => get(`/${n}`)).join('');
 
 async function startApp(addRoutes: (app: App) => void): Promise<AsyncDisposable & { readonly app: App; readonly url: string }> {
-  const parts = { settings: readConfig({}), log: captureLog().log, metrics: createMetrics({ name: 'test', version: '0' }) };
+  const parts = { settings: readConfig({}), log: captureLog().log, metrics: createMetrics({ name: 'test', version: '0' }).http };
   const app = await createServer(parts, async (added) => addRoutes(added));
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
   return { app, url, [Symbol.asyncDispose]: () => app.close() };

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { createMetrics } from '../../src/app/metrics.ts';
 import { readConfig } from '../../src/config.ts';
 import { createServer } from '../../src/platform/http/server.ts';
-import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { captureLog } from '../support/log.ts';
 import { startService, type TestService } from '../support/service.ts';
 import { connect, send } from '../support/socket.ts';
@@ -114,7 +114,7 @@ suite('the trace id', () => {
 test('a line that a handler writes carries the id of its request, however late the body came and whatever else was under way', async () => {
   const { log, lines } = captureLog();
   const app = await createServer(
-    { settings: readConfig({}), log, metrics: createMetrics({ name: 'test', version: '0' }) },
+    { settings: readConfig({}), log, metrics: createMetrics({ name: 'test', version: '0' }).http },
     async (added) => {
       added.post<{ Body: { n: number } }>('/', { config: { access: 'anyone' } }, async ({ body: { n } }) => {
         log.info({ n }, 'before waiting');

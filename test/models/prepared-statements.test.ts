@@ -1,12 +1,12 @@
 // Statements are planned once a connection, and what breaks prepared statements elsewhere never reaches a caller.
 import assert from 'node:assert/strict';
 import { after, suite, test } from 'node:test';
+import { createMetrics } from '../../src/app/metrics.ts';
 import { type Db, startPool } from '../../src/platform/db/client.ts';
 import { migrate } from '../../src/platform/db/migrate.ts';
 import { queue } from '../../src/platform/events/contract/topology.ts';
 import { runOnce } from '../../src/platform/events/relay.ts';
 import { createClaims } from '../../src/platform/events/store/inbox.ts';
-import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { captureLog } from '../support/log.ts';
 import { startPostgres, versions } from '../support/postgres.ts';
 import { createPublisher } from '../support/publisher.ts';
@@ -87,7 +87,7 @@ for (const version of versions) {
       await using pool = startPool({ ...connection, url }, 1);
       await using other = startPool({ ...connection, url }, 1);
       const publisher = createPublisher(() => 'routed');
-      const metrics = createMetrics({ name: 'test', version: '0' });
+      const metrics = createMetrics({ name: 'test', version: '0' }).events;
       const { log } = captureLog();
       const claim = createClaims(pool);
       const event = { event_type: 'user.updated', occurred_at: '2025-01-01T10:00:00.000000Z', trace_id: 'trace', data: {} };

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, suite, test } from 'node:test';
 import { Type } from 'typebox';
+import { createMetrics } from '../../src/app/metrics.ts';
 import { updated } from '../../src/features/users/events.ts';
 import { type Pool, startPool } from '../../src/platform/db/client.ts';
 import { migrate } from '../../src/platform/db/migrate.ts';
@@ -18,7 +19,6 @@ import { readAfter } from '../../src/platform/events/store/log.ts';
 import { readEnd, readLog } from '../../src/platform/events/store/reading.ts';
 import { maintain } from '../../src/platform/events/store/retention.ts';
 import type { Reaction } from '../../src/platform/events/subscriptions.ts';
-import { createMetrics } from '../../src/platform/telemetry/metrics.ts';
 import { captureLog } from '../support/log.ts';
 import { type Examined, examine } from '../support/plans.ts';
 import { startPostgres, type TestPostgres, versions } from '../support/postgres.ts';
@@ -65,7 +65,7 @@ const seed = `
 
 const relay = (pool: Pool, fateOf: (subject: string) => Fate) => {
   const { log } = captureLog();
-  const metrics = createMetrics({ name: 'test', version: '0' });
+  const metrics = createMetrics({ name: 'test', version: '0' }).events;
   const publisher = createPublisher(({ subject }) => fateOf(subject.replace(/^user:/, '')));
   return (limit?: number) => runOnce({ pool, publisher, faultOf: () => undefined, onLogged: () => {}, metrics, log }, limit);
 };
@@ -108,7 +108,7 @@ function consume(pool: Pool, effect: NonNullable<Reaction['effect']>, retryDelay
     version: Number(data['version']),
   });
   const { log } = captureLog();
-  const metrics = createMetrics({ name: 'test', version: '0' });
+  const metrics = createMetrics({ name: 'test', version: '0' }).events;
   const stopping = new AbortController().signal;
   return createConsumer({
     pool,

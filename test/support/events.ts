@@ -1,6 +1,7 @@
 // The parts that carry events, put together by hand: an outbox, a relay that is stepped, a consumer whose reaction the test
 // chooses.
 
+import { createMetrics } from '../../src/app/metrics.ts';
 import { definitions } from '../../src/features/users/events.ts';
 import { type Pool, startPool } from '../../src/platform/db/client.ts';
 import type { Broker } from '../../src/platform/events/broker.ts';
@@ -11,13 +12,13 @@ import { bindingsOf, queue } from '../../src/platform/events/contract/topology.t
 import { createInProcessBroker } from '../../src/platform/events/in-process.ts';
 import { createIntakes } from '../../src/platform/events/intake.ts';
 import { createLogReader } from '../../src/platform/events/log-reader.ts';
+import type { EventMetrics } from '../../src/platform/events/metrics.ts';
 import { type Redriven, redrive } from '../../src/platform/events/operations/redrive.ts';
 import { createRabbitBroker } from '../../src/platform/events/rabbitmq/broker.ts';
 import { runOnce } from '../../src/platform/events/relay.ts';
 import { measureBacklog } from '../../src/platform/events/store/backlog.ts';
 import { type Reaction, register, type Subscription } from '../../src/platform/events/subscriptions.ts';
 import { startLoop } from '../../src/platform/runtime/loop.ts';
-import { createMetrics, type Metrics } from '../../src/platform/telemetry/metrics.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 import { type CapturedLog, captureLog } from './log.ts';
 import { createVhost } from './rabbitmq.ts';
@@ -28,7 +29,7 @@ export const brokerKinds: readonly BrokerKind[] = ['in-process', 'RabbitMQ'];
 export type Carrier = AsyncDisposable &
   CapturedLog & {
     readonly database: TestDatabase;
-    readonly metrics: Metrics;
+    readonly metrics: EventMetrics;
     readonly pool: Pool;
     readonly rabbitUrl: string | undefined;
     /** Starts a consumer; events that come before wait. On RabbitMQ there may be several. @returns its end, as on SIGTERM */
@@ -69,7 +70,7 @@ export async function startCarrier(kind: BrokerKind, others: readonly EventDefin
   const database = starting.use(await createDatabase());
   const captured = captureLog();
   const { log } = captured;
-  const metrics = createMetrics({ name: 'test', version: '0' });
+  const metrics = createMetrics({ name: 'test', version: '0' }).events;
   const pool = starting.use(startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 }, 8));
   const rabbitUrl = kind === 'RabbitMQ' ? starting.use(await createVhost(process.env['TEST_RABBITMQ_URL'] ?? '')).url : undefined;
   const rabbit = {

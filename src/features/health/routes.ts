@@ -5,7 +5,7 @@ import { answer, probeRefusals, reference } from '../../platform/http/responses.
 import type { App } from '../../platform/http/server.ts';
 import { coalesce } from '../../platform/runtime/coalesce.ts';
 
-type HealthParts = Pick<Platform, 'readiness' | 'metrics'>;
+type HealthParts = Pick<Platform, 'readiness' | 'registry'>;
 
 const Health = Type.Object({ status: Type.Literal('ok') }, { $id: 'Health', additionalProperties: false });
 const Ready = Type.Object(
@@ -21,7 +21,7 @@ const MetricsText = Type.String({ $id: 'MetricsText', description: 'The text for
 const tags = ['health'];
 const config = { access: 'anyone', probe: true } as const;
 
-export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
+export function addHealth(app: App, { readiness, registry }: HealthParts): void {
   for (const schema of [Health, Ready, MetricsText]) app.addSchema(schema);
   app.get(
     '/health',
@@ -71,7 +71,7 @@ export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
   );
 
   // It takes milliseconds of the event loop: who asks while it is made gets the same.
-  const render = coalesce(() => metrics.registry.metrics(), 0);
+  const render = coalesce(() => registry.metrics(), 0);
   app.get(
     '/metrics',
     {
@@ -89,7 +89,7 @@ export function addHealth(app: App, { readiness, metrics }: HealthParts): void {
     },
     async (_request, reply) => {
       const text = await render();
-      return reply.type(metrics.registry.contentType).send(text);
+      return reply.type(registry.contentType).send(text);
     },
   );
 }

@@ -6,11 +6,11 @@ import type { Pool, Tx } from '../db/client.ts';
 import { backoffMs } from '../runtime/backoff.ts';
 import { type Loop, startLoop } from '../runtime/loop.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
 import { createOutages } from '../telemetry/outages.ts';
 import { atMostOnceAMinute } from '../telemetry/repeats.ts';
 import type { Publisher } from './broker.ts';
 import type { Event } from './contract/envelope.ts';
+import type { EventMetrics } from './metrics.ts';
 import type { Message } from './store/backlog.ts';
 import { advance, dueRetries, forgetRetries, nextUnpublished, putBehind, putOff, readDue } from './store/backlog.ts';
 import * as log from './store/log.ts';
@@ -34,7 +34,7 @@ export type RelayParts = {
   readonly faultOf: (event: Event) => string | undefined;
   /** Called when events have got their place in the log. */
   readonly onLogged: () => void;
-  readonly metrics: Metrics;
+  readonly metrics: EventMetrics;
   readonly log: Logger;
 };
 

@@ -4,9 +4,9 @@ import * as context from '../context.ts';
 import type { Pool, Tx } from '../db/client.ts';
 import { DatabaseUnavailableError } from '../db/unavailable.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
 import { textOf } from './contract/delivery.ts';
 import type { Given, Intake, Unknown } from './intake.ts';
+import type { EventMetrics } from './metrics.ts';
 import * as deadLetters from './store/dead-letters.ts';
 import * as failedAttempts from './store/failed-attempts.ts';
 import * as inbox from './store/inbox.ts';
@@ -18,7 +18,7 @@ export type SettlementParts = {
   readonly intake: Intake;
   /** The wait after each failed attempt; one more failure than there are waits, and the event is given up. */
   readonly retryDelaysMs: readonly number[];
-  readonly metrics: Metrics;
+  readonly metrics: EventMetrics;
   readonly log: Logger;
 };
 

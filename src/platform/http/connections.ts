@@ -3,8 +3,8 @@
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
 import { clientNetwork } from './client-address.ts';
+import type { HttpMetrics } from './metrics.ts';
 
 const linesMs = 60_000;
 /** In that time, one for each client. */
@@ -17,7 +17,7 @@ type Limits = {
   readonly isProxy: (address: string) => boolean;
 };
 
-export function addConnections(app: FastifyInstance, { max, perAddressMax, isProxy }: Limits, log: Logger, metrics: Metrics): void {
+export function addConnections(app: FastifyInstance, { max, perAddressMax, isProxy }: Limits, log: Logger, metrics: HttpMetrics): void {
   const openOf = new Map<string, number>();
   let open = 0;
   const told = new Set<string>();
@@ -36,7 +36,7 @@ export function addConnections(app: FastifyInstance, { max, perAddressMax, isPro
 
   function change(by: 1 | -1, client: string | undefined): void {
     open += by;
-    metrics.connections.set(open);
+    metrics.connections.open = open;
     if (client === undefined) return;
     const ofClient = (openOf.get(client) ?? 0) + by;
     if (ofClient === 0) openOf.delete(client);

@@ -5,7 +5,6 @@ import proxyAddr from '@fastify/proxy-addr';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
 import { addAccess } from './access.ts';
 import { addConnections } from './connections.ts';
 import { addErrors } from './errors.ts';
@@ -13,6 +12,7 @@ import { addCors, addFixedHeaders } from './headers.ts';
 import { addHosts, addOrigins } from './identity.ts';
 import { addLeftover } from './leftover.ts';
 import { addMethods } from './methods.ts';
+import type { HttpMetrics } from './metrics.ts';
 import { addNegotiation } from './negotiation.ts';
 import { addPipeline } from './pipeline.ts';
 import { addProtocol } from './protocol.ts';
@@ -38,7 +38,7 @@ type ServerSettings = {
   readonly RATE_LIMIT_PER_MINUTE: number;
 };
 
-export type ServerParts = { readonly settings: ServerSettings; readonly log: Logger; readonly metrics: Metrics };
+export type ServerParts = { readonly settings: ServerSettings; readonly log: Logger; readonly metrics: HttpMetrics };
 
 /** Where a route does not name a limit of its own (`bodyLimit`). The longest user, each character escaped, is below it. */
 const bodyBytesMax = 32 * 1024;

@@ -3,7 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import * as context from '../context.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import type { HttpMetrics } from './metrics.ts';
 import { pathOf } from './target.ts';
 
 declare module 'fastify' {
@@ -14,7 +14,7 @@ declare module 'fastify' {
 
 export const traceHeader = 'x-trace-id';
 
-export function addTrace(app: FastifyInstance, log: Logger, metrics: Metrics): void {
+export function addTrace(app: FastifyInstance, log: Logger, metrics: HttpMetrics): void {
   // Set in the first hook; declared so that every request has one shape.
   app.decorateRequest('trace', null as unknown as context.Context);
 
