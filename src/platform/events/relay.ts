@@ -11,13 +11,10 @@ import { atMostOnceAMinute } from '../telemetry/repeats.ts';
 import type { Publisher } from './broker.ts';
 import type { Event } from './contract/envelope.ts';
 import type { EventMetrics } from './metrics.ts';
-import type { Message } from './store/backlog.ts';
-import { advance, dueRetries, forgetRetries, nextUnpublished, putBehind, putOff, readDue } from './store/backlog.ts';
+import { type Message, readDue, settleBatch, takeBatch } from './store/backlog.ts';
 import * as log from './store/log.ts';
 
 const batchSize = 500;
-/** Of a batch at most this part are retries: however many are due, they do not hold up what has just been committed. */
-const retryShare = 1 / 4;
 const sequenceSize = 2000;
 /** A burst is in the log before its first batch is published, up to this many. */
 const loggedMax = 20_000;
@@ -69,63 +66,52 @@ async function sequence({ pool, onLogged }: RelayParts): Promise<number> {
   }
 }
 
-/** What became of each event of a batch. What stands in neither list was not tried, or its confirm did not come. */
-type Outcome = { readonly published: Message[]; readonly returned: Message[]; failure?: unknown };
+/** What the broker did with the events of a batch. */
+type Sent = { readonly published: Message[]; readonly returned: Message[]; failure?: unknown };
 
 async function publishBatch(tx: Tx, limit: number, withRetries: boolean, parts: RelayParts): Promise<Omit<Round, 'logged'>> {
-  const retries = withRetries ? await dueRetries(tx, Math.ceil(limit * retryShare)) : [];
-  const { events, waiting, last } = await nextUnpublished(tx, limit);
-  // An event whose subject has one waiting goes behind it.
-  const free = events.filter(({ subject }) => !waiting.has(subject));
-
-  const outcome: Outcome = { published: [], returned: [] };
-  const startedAt = performance.now();
-  const bySubject = Map.groupBy([...free, ...retries], ({ subject }) => subject);
-  await Promise.all(
-    [...bySubject.values()].map(async (inOrder) => {
-      try {
-        for (const due of inOrder) {
-          if (performance.now() - startedAt > batchMs || outcome.failure !== undefined) return;
-          const work = { traceId: due.event.trace_id, traceparent: due.traceparent };
-          if (!(await context.run(work, () => publish(due, outcome, parts)))) return;
-        }
-      } catch (error) {
-        outcome.failure ??= error;
-      }
-    }),
-  );
-
-  const published = new Set(outcome.published);
-  const returned = new Set(outcome.returned);
-  await forgetRetries(
-    tx,
-    retries.filter((due) => published.has(due)),
-  );
-  await putOff(tx, outcome.returned);
-  // Their confirm did not come, or they were not sent, or stand behind one that waits.
-  await putBehind(
-    tx,
-    events.filter((due) => !published.has(due) && !returned.has(due)),
-  );
-  if (last !== undefined) await advance(tx, last);
+  const batch = await takeBatch(tx, limit, withRetries);
+  const sent = await send(batch.messages, parts);
+  await settleBatch(tx, batch, sent);
   return {
-    taken: retries.length + events.length,
-    ...(outcome.failure !== undefined && { failure: outcome.failure }),
+    taken: batch.retries.length + batch.unpublished.events.length,
+    ...(sent.failure !== undefined && { failure: sent.failure }),
   };
 }
 
+/** Subjects beside each other, the events of one in turn. */
+async function send(messages: readonly Message[], parts: RelayParts): Promise<Sent> {
+  const sent: Sent = { published: [], returned: [] };
+  const startedAt = performance.now();
+  const bySubject = Map.groupBy(messages, ({ subject }) => subject);
+  await Promise.all(
+    [...bySubject.values()].map(async (inOrder) => {
+      try {
+        for (const message of inOrder) {
+          if (performance.now() - startedAt > batchMs || sent.failure !== undefined) return;
+          const work = { traceId: message.event.trace_id, traceparent: message.traceparent };
+          if (!(await context.run(work, () => publish(message, sent, parts)))) return;
+        }
+      } catch (error) {
+        sent.failure ??= error;
+      }
+    }),
+  );
+  return sent;
+}
+
 /** @returns whether the next event of the subject may follow */
-async function publish(due: Message, outcome: Outcome, { publisher, faultOf, metrics, log }: RelayParts): Promise<boolean> {
-  const { event_type, event_id } = due.event;
-  const fault = faultOf(due.event);
-  const result = fault === undefined ? await publisher.publish(due) : { returned: `the event breaks its schema: ${fault}` };
+async function publish(message: Message, sent: Sent, { publisher, faultOf, metrics, log }: RelayParts): Promise<boolean> {
+  const { event_type, event_id } = message.event;
+  const fault = faultOf(message.event);
+  const result = fault === undefined ? await publisher.publish(message) : { returned: `the event breaks its schema: ${fault}` };
   if (result === 'routed') {
-    outcome.published.push(due);
+    sent.published.push(message);
     metrics.published.inc();
     log.debug({ event_type, event_id }, `Published event ${event_type}`);
     return true;
   }
-  outcome.returned.push(due);
+  sent.returned.push(message);
   metrics.unroutable.inc();
   atMostOnceAMinute(log, `${event_type} came back`, (count) => {
     log.warn({ event_type, event_id, reason: result.returned, count }, `Event ${event_type} was returned by the broker; will retry`);

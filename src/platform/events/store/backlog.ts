@@ -41,8 +41,45 @@ export async function readDue(db: Db): Promise<Due> {
   return row ?? { outbox: false, log: false, retries: false };
 }
 
+/** What one round publishes. */
+export type Batch = {
+  /** In order for each subject. What stands behind an event that waits for a retry is left out. */
+  readonly messages: readonly Message[];
+  readonly retries: readonly Message[];
+  readonly unpublished: Unpublished;
+};
+
+// Of a batch at most this part are retries: however many are due, they do not hold up what has just been committed.
+const retryShare = 1 / 4;
+
+/** Up to `limit` events of the log that were never tried, and a share of those that wait for a retry. */
+export async function takeBatch(tx: Tx, limit: number, withRetries: boolean): Promise<Batch> {
+  const retries = withRetries ? await dueRetries(tx, Math.ceil(limit * retryShare)) : [];
+  const unpublished = await nextUnpublished(tx, limit);
+  const free = unpublished.events.filter(({ subject }) => !unpublished.waiting.has(subject));
+  return { messages: [...free, ...retries], retries, unpublished };
+}
+
+export type Outcome = { readonly published: readonly Message[]; readonly returned: readonly Message[] };
+
+/** What became of a batch. What is in neither list of the outcome was not tried, or its confirm did not come: it is sent again. */
+export async function settleBatch(tx: Tx, { retries, unpublished }: Batch, outcome: Outcome): Promise<void> {
+  const published = new Set(outcome.published);
+  const returned = new Set(outcome.returned);
+  await forgetRetries(
+    tx,
+    retries.filter((message) => published.has(message)),
+  );
+  await putOff(tx, outcome.returned);
+  await putBehind(
+    tx,
+    unpublished.events.filter((message) => !published.has(message) && !returned.has(message)),
+  );
+  if (unpublished.last !== undefined) await advance(tx, unpublished.last);
+}
+
 /** Up to `limit` events, in order: of each subject the earliest that waits, if it is due, and those behind it. */
-export async function dueRetries(tx: Tx, limit: number): Promise<Message[]> {
+async function dueRetries(tx: Tx, limit: number): Promise<Message[]> {
   const due = await tx.query<{ position: string; subject: string }>(eachDueSql('position, subject', limit).join(' union all '));
   if (due.length === 0) return [];
   const subjects = [...new Set(due.map(({ subject }) => subject))].slice(0, limit);
@@ -74,7 +111,7 @@ export async function dueRetries(tx: Tx, limit: number): Promise<Message[]> {
   });
 }
 
-export type Unpublished = {
+type Unpublished = {
   /** Without internal ones. */
   readonly events: readonly Message[];
   /** The subjects of these that have an event that waits for a retry. */
@@ -84,7 +121,7 @@ export type Unpublished = {
 };
 
 /** The next events of the log that were never tried. */
-export async function nextUnpublished(tx: Tx, limit: number): Promise<Unpublished> {
+async function nextUnpublished(tx: Tx, limit: number): Promise<Unpublished> {
   const [state] = await tx.query<Place>(
     `select published_position as position, ${timestampSql('published_at')} as "loggedAt"
      from event_state where only_row and published_position < logged_position`,
@@ -99,18 +136,18 @@ export async function nextUnpublished(tx: Tx, limit: number): Promise<Unpublishe
 }
 
 /** Everything up to `last` was published, stands in event_retry from now on, or is internal. */
-export async function advance(tx: Tx, { position, loggedAt }: LoggedEvent): Promise<void> {
+async function advance(tx: Tx, { position, loggedAt }: LoggedEvent): Promise<void> {
   await tx.query('update event_state set published_position = $1, published_at = $2 where only_row', [position, loggedAt]);
 }
 
 /** What is behind them is due then. */
-export async function forgetRetries(tx: Tx, events: readonly { readonly position: string }[]): Promise<void> {
+async function forgetRetries(tx: Tx, events: readonly { readonly position: string }[]): Promise<void> {
   if (events.length > 0)
     await tx.query('delete from event_retry where position = any($1::bigint[])', [events.map(({ position }) => position)]);
 }
 
 /** Events that came back: 1 s after the first failure, twice as long after each further one, at most a minute. */
-export async function putOff(tx: Tx, events: readonly Message[]): Promise<void> {
+async function putOff(tx: Tx, events: readonly Message[]): Promise<void> {
   if (events.length === 0) return;
   await tx.query(
     `insert into event_retry (position, logged_at, subject, attempts, retry_at)
@@ -127,7 +164,7 @@ export async function putOff(tx: Tx, events: readonly Message[]): Promise<void> 
 }
 
 /** Events that were not tried: each waits for those of its subject that are ahead of it, and is due where there are none. */
-export async function putBehind(tx: Tx, events: readonly LoggedEvent[]): Promise<void> {
+async function putBehind(tx: Tx, events: readonly LoggedEvent[]): Promise<void> {
   if (events.length === 0) return;
   await tx.query(
     `insert into event_retry (position, logged_at, subject, attempts, retry_at)
