@@ -3,8 +3,9 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Vhost } from '../harness/management.ts';
 import { findPort } from '../harness/ports.ts';
-import { startRabbit, type TestVhost } from '../test/support/rabbitmq.ts';
+import { startRabbit } from '../harness/rabbitmq.ts';
 import { type Child, startChild } from './child.ts';
 import { type Database, startDatabases } from './database.ts';
 
@@ -20,7 +21,7 @@ export type Stage = AsyncDisposable & {
   /** A folder of its own, that goes with the stage. */
   makeFolder(): Promise<string>;
   /** The broker starts when it is first asked for. */
-  createVhost(): Promise<TestVhost>;
+  createVhost(): Promise<Vhost>;
   /** The service with its defaults but for `env`, its log on /dev/null; resolves at its first 200. */
   startService(env: Readonly<Record<string, string>>, path?: string): Promise<Service>;
   /** @param input what the floor reads from its command line */

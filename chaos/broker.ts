@@ -4,27 +4,10 @@ import { globSync, readFileSync, readlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { type PrivateRabbit, startPrivateRabbit, type TestVhost } from '../test/support/rabbitmq.ts';
+import { createManagement, type Vhost } from '../harness/management.ts';
+import { type PrivateRabbit, startPrivateRabbit } from '../harness/rabbitmq.ts';
 
 export type Alarm = 'memory' | 'disk';
-
-/** Where a run has its exchange and queues. */
-export type Vhost = AsyncDisposable & {
-  /** Straight to the broker, past all proxies. */
-  readonly url: string;
-  setTracing(on: boolean): Promise<void>;
-  deleteExchange(name: string): Promise<void>;
-  deleteQueue(name: string): Promise<void>;
-  /** Up to 5 s old, as all that the broker counts. */
-  countConsumers(queue: string): Promise<number>;
-  declareExchange(name: string): Promise<void>;
-  hasExchange(name: string): Promise<boolean>;
-  bind(exchange: string, queue: string, key: string): Promise<void>;
-  unbind(exchange: string, queue: string, key: string): Promise<void>;
-  isBound(exchange: string, queue: string): Promise<boolean>;
-  /** How many messages each queue holds, those under way to a consumer included. Up to 5 s old: the broker counts that often. */
-  countMessages(): Promise<Map<string, number>>;
-};
 
 /** The node's own process and its shell. */
 type Shell = { readonly pid: number; evaluate(expression: string): Promise<string> };
@@ -123,9 +106,8 @@ export class Broker implements AsyncDisposable {
     );
   }
 
-  async createVhost(): Promise<Vhost> {
-    const vhost = await this.#rabbit.createVhost();
-    return openVhost(vhost, this.#rabbit.managementUrl);
+  createVhost(): Promise<Vhost> {
+    return this.#rabbit.createVhost();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -135,8 +117,9 @@ export class Broker implements AsyncDisposable {
 
   /** Just after its start the broker knows its name, and not yet its process. */
   async #node(): Promise<{ name: string; pid: number }> {
+    const call = createManagement(this.#rabbit.url, this.#rabbit.managementUrl);
     for (let tries = 1; ; tries += 1) {
-      const [node] = await manage<{ name: string; os_pid?: string }[]>(this.#rabbit.url, this.#rabbit.managementUrl, 'GET', 'nodes');
+      const [node] = await call<{ name: string; os_pid?: string }[]>('GET', 'nodes');
       if (node?.os_pid !== undefined) return { name: node.name, pid: Number(node.os_pid) };
       if (tries === nodeTriesMax) throw new Error('the broker does not tell its process');
       await sleep(500);
@@ -162,45 +145,4 @@ export class Broker implements AsyncDisposable {
       },
     };
   }
-}
-
-function openVhost(vhost: TestVhost, managementUrl: string): Vhost {
-  const name = new URL(vhost.url).pathname.slice(1);
-  const api = <Answer>(method: string, path: string, body?: object) => manage<Answer>(vhost.url, managementUrl, method, path, body);
-  return {
-    url: vhost.url,
-    setTracing: (on) => api('PUT', `vhosts/${name}`, { tracing: on }),
-    deleteExchange: (exchange) => api('DELETE', `exchanges/${name}/${exchange}`),
-    async countConsumers(queue) {
-      const queues = await api<{ name: string; consumers?: number }[]>('GET', `queues/${name}`);
-      return queues.find((found) => found.name === queue)?.consumers ?? 0;
-    },
-    deleteQueue: (queue) => api('DELETE', `queues/${name}/${queue}`),
-    declareExchange: (exchange) => api('PUT', `exchanges/${name}/${exchange}`, { type: 'topic', durable: true }),
-    hasExchange: async (exchange) => (await api<{ name: string }[]>('GET', `exchanges/${name}`)).some((found) => found.name === exchange),
-    bind: (exchange, queue, key) => api('POST', `bindings/${name}/e/${exchange}/q/${queue}`, { routing_key: key }),
-    // Without arguments a binding's name is its key, percent-encoded by RabbitMQ too.
-    unbind: (exchange, queue, key) =>
-      api('DELETE', `bindings/${name}/e/${exchange}/q/${queue}/${encodeURIComponent(key).replace('*', '%2A')}`),
-    isBound: async (exchange, queue) => (await api<unknown[]>('GET', `bindings/${name}/e/${exchange}/q/${queue}`)).length > 0,
-    async countMessages() {
-      const queues = await api<{ name: string; messages?: number }[]>('GET', `queues/${name}`);
-      return new Map(queues.map(({ name, messages = 0 }) => [name, messages]));
-    },
-    [Symbol.asyncDispose]: () => vhost[Symbol.asyncDispose](),
-  };
-}
-
-// https://www.rabbitmq.com/docs/http-api-reference
-async function manage<Answer>(amqpUrl: string, managementUrl: string, method: string, path: string, body?: object): Promise<Answer> {
-  const { username, password } = new URL(amqpUrl);
-  const response = await fetch(`${managementUrl}/api/${path}`, {
-    method,
-    headers: { authorization: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`, 'content-type': 'application/json' },
-    signal: AbortSignal.timeout(10_000),
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  if (!response.ok) throw new Error(`RabbitMQ refused ${method} ${path}: ${response.status} ${text}`);
-  return (text === '' ? undefined : JSON.parse(text)) as Answer;
 }

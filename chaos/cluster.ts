@@ -2,9 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Vhost } from '../harness/management.ts';
 import { startNetwork } from '../harness/network.ts';
 import { findPort } from '../harness/ports.ts';
-import type { Broker, Vhost } from './broker.ts';
+import type { Broker } from './broker.ts';
 import type { History } from './history.ts';
 import { Instance } from './instance.ts';
 import { Load } from './load.ts';

@@ -1,10 +1,10 @@
 // One process of the service, with networks of its own to the database and to the broker.
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { Network } from '../harness/network.ts';
-import type { Watchdog } from './watchdog.ts';
+import { spawnService } from '../harness/service.ts';
+import type { Watchdog } from '../harness/watchdog.ts';
 
 export type InstanceOptions = {
   /** Its APP_NAME, by which PostgreSQL and the broker know it too. */
@@ -20,7 +20,6 @@ export type InstanceOptions = {
   readonly incident: (words: string) => void;
 };
 
-const root = fileURLToPath(new URL('../', import.meta.url));
 const startMsMax = 90_000;
 const wordsMax = 4000;
 const lineCharsMax = 1500;
@@ -142,15 +141,9 @@ export class Instance implements AsyncDisposable {
   }
 
   #launch(env: Readonly<Record<string, string>>): Life {
-    const { PATH, HOME, TMPDIR } = process.env;
-    const child = spawn(process.execPath, ['--max-semi-space-size=16', 'start.js'], {
-      cwd: root,
-      env: { PATH, HOME, TMPDIR, PORT: String(this.port), APP_NAME: this.name, ...this.#options.env, ...env },
-      // A session of its own: a terminal's Ctrl-C is for us, and we end it in order.
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    if (child.pid !== undefined) this.#options.watchdog.watch(child.pid);
+    const own = { PORT: String(this.port), APP_NAME: this.name, ...this.#options.env, ...env };
+    const child = spawnService(own, { nodeArgs: ['--max-semi-space-size=16'], detached: true });
+    this.#options.watchdog.watch(child.pid);
     const { promise: ended, resolve } = Promise.withResolvers<number | string>();
     const life: Life = { child, ended, expected: false, words: '' };
     this.#life = life;
@@ -162,7 +155,7 @@ export class Instance implements AsyncDisposable {
     child.once('error', (error) => resolve(error.message));
     child.once('exit', (code, signal) => resolve(code ?? signal ?? 'unknown'));
     void ended.then((how) => {
-      if (child.pid !== undefined) this.#options.watchdog.forget(child.pid);
+      this.#options.watchdog.forget(child.pid);
       this.#life = undefined;
       if (life.expected) return;
       this.#options.incident(`ended by itself with ${how}${life.words === '' ? '' : `: ${life.words}`}`);

@@ -5,17 +5,13 @@ import { mkdir, open, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { type Database as OpenDatabase, openDatabase } from '../harness/database.ts';
+import type { Watchdog } from '../harness/watchdog.ts';
 import { explain } from '../src/platform/db/explanations.ts';
 import * as postmaster from '../src/private-postgres/postmaster.ts';
-import type { Watchdog } from './watchdog.ts';
 
-export type Database = AsyncDisposable & {
-  readonly name: string;
-  /** One statement, past all proxies; rejects while the server is away. */
-  query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
-  /** Runs a statement in a transaction that stays open, with its locks, until it is released. */
-  hold(text: string, values?: unknown[]): Promise<{ release(): Promise<void> }>;
-};
+/** Queried past all proxies, and as the service's role; a query rejects while the server is away. */
+export type Database = OpenDatabase & { readonly name: string };
 
 /** The service's, which owns its database and is no superuser. */
 export const role = postmaster.serviceRole;
@@ -128,25 +124,12 @@ export class Postgres implements AsyncDisposable {
 
   async createDatabase(name: string): Promise<Database> {
     await this.#onServer(`create database ${name} owner ${role}`);
-    const pool = new pg.Pool({ ...this.#target(role, name), max: 4, application_name: 'chaos', connectionTimeoutMillis: 2000 });
-    pool.on('error', () => {});
+    const database = openDatabase({ ...this.#target(role, name), application_name: 'chaos', connectionTimeoutMillis: 2000 });
     return {
+      ...database,
       name,
-      query: async (text, values) => (await pool.query(text, values)).rows,
-      async hold(text, values) {
-        const client = await pool.connect();
-        client.on('error', () => {});
-        await client.query('begin');
-        await client.query(text, values);
-        return {
-          async release() {
-            const lost = await client.query('commit').catch((error: Error) => error);
-            client.release(lost instanceof Error);
-          },
-        };
-      },
       [Symbol.asyncDispose]: async () => {
-        await pool.end();
+        await database[Symbol.asyncDispose]();
         if (this.running) await this.#onServer(`drop database if exists ${name} with (force)`);
       },
     };
@@ -164,11 +147,11 @@ export class Postgres implements AsyncDisposable {
   #launch(): void {
     this.#forget();
     this.#child = postmaster.spawnPostmaster(this.#place, `rollcall ${process.pid} chaos`, settings, this.#output);
-    if (this.#child.pid !== undefined) this.#watchdog.watch(this.#child.pid);
+    this.#watchdog.watch(this.#child.pid);
   }
 
   #forget(): void {
-    if (this.#child?.pid !== undefined) this.#watchdog.forget(this.#child.pid);
+    this.#watchdog.forget(this.#child?.pid);
     // Old backends may keep its other end open, and would keep this process open with it.
     this.#child?.stderr?.destroy();
     this.#child = undefined;

@@ -2,9 +2,9 @@
 import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type Watchdog, watchFolder } from '../harness/watchdog.ts';
 import { type Broker, startBroker } from './broker.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
-import { startWatchdog, type Watchdog } from './watchdog.ts';
 
 export type Servers = AsyncDisposable & { readonly postgres: Postgres; readonly broker: Broker; readonly watchdog: Watchdog };
 
@@ -12,7 +12,7 @@ export type Servers = AsyncDisposable & { readonly postgres: Postgres; readonly 
 export async function startServers(options: { smallDisk: boolean }): Promise<Servers> {
   await using starting = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), 'rollcall-chaos-'));
-  const watchdog = starting.use(startWatchdog(folder));
+  const watchdog = starting.use(watchFolder(folder));
   // PostgreSQL refuses root, so a server that root starts runs as somebody else, who has to get in.
   await chmod(folder, 0o711);
   const [postgres, broker] = await Promise.allSettled([startPostgres(folder, watchdog, options.smallDisk), startBroker(folder)]);

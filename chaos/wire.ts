@@ -1,6 +1,6 @@
 // The wire as any other service sees it: a durable queue of the harness's own on the exchange, read straight from the broker.
 import { type AsyncMessage, Connection } from 'rabbitmq-client';
-import type { Vhost } from './broker.ts';
+import type { Vhost } from '../harness/management.ts';
 import type { Delivery } from './history.ts';
 
 export const exchange = 'user_events';

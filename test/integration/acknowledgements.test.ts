@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Connection } from 'rabbitmq-client';
+import { createVhost } from '../../harness/management.ts';
 import type { Verdict } from '../../src/platform/events/broker.ts';
 import { startSubscription } from '../../src/platform/events/rabbitmq/deliveries.ts';
-import { createVhost } from '../support/rabbitmq.ts';
 
 const queue = 'letters';
 const count = 40;

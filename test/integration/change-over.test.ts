@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { suite, test } from 'node:test';
 import { Connection } from 'rabbitmq-client';
+import { createVhost } from '../../harness/management.ts';
 import { definitions } from '../../src/features/users/events.ts';
 import { createEventReader } from '../../src/platform/events/contract/schemas.ts';
 import { adopt } from '../support/adoption.ts';
 import { createDatabase } from '../support/database.ts';
 import { runNode } from '../support/process.ts';
-import { createVhost } from '../support/rabbitmq.ts';
 import { startService } from '../support/service.ts';
 
 const brokerUrl = () => process.env['TEST_RABBITMQ_URL'] ?? '';

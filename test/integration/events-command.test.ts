@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Connection } from 'rabbitmq-client';
+import { createVhost } from '../../harness/management.ts';
 import { type Db, startPool } from '../../src/platform/db/client.ts';
 import { replay } from '../../src/platform/events/operations/replay.ts';
 import { formatCursor } from '../../src/platform/events/store/cursor.ts';
 import { fillLog } from '../support/feed.ts';
 import { runNode } from '../support/process.ts';
-import { createVhost } from '../support/rabbitmq.ts';
 import { startService, type TestService } from '../support/service.ts';
 
 /** @returns a function that runs the command against the service's database and broker */

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { suite, test } from 'node:test';
 import { startCopy } from '../../examples/copy.ts';
-import { createVhost, startBrokerProxy } from '../support/rabbitmq.ts';
+import { createVhost } from '../../harness/management.ts';
+import { startBrokerProxy } from '../../harness/rabbitmq.ts';
 import { startService, type TestService } from '../support/service.ts';
 
 async function checksumOf({ database }: TestService): Promise<string> {

@@ -4,12 +4,13 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { suite, test } from 'node:test';
+import { createUser, createVhost } from '../../harness/management.ts';
+import { startBrokerProxy } from '../../harness/rabbitmq.ts';
 import { withChannel } from '../../src/platform/events/rabbitmq/channel.ts';
 import { createRefusals } from '../../src/platform/events/rabbitmq/refusals.ts';
 import { readRabbitUrl } from '../../src/platform/events/rabbitmq/url.ts';
 import { captureLog, type Line } from '../support/log.ts';
 import { runNode } from '../support/process.ts';
-import { createUser, createVhost, startBrokerProxy } from '../support/rabbitmq.ts';
 import { startService, type TestService } from '../support/service.ts';
 
 const refused = ({ event }: Line) => event === 'RabbitMQ cannot be used as it is set up; events wait';

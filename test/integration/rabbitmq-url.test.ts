@@ -7,12 +7,12 @@ import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { after, before, suite, test } from 'node:test';
+import { type PrivateRabbit, startPrivateRabbit } from '../../harness/rabbitmq.ts';
 import { withChannel } from '../../src/platform/events/rabbitmq/channel.ts';
 import { openConnection } from '../../src/platform/events/rabbitmq/connection.ts';
 import { readRabbitUrl } from '../../src/platform/events/rabbitmq/url.ts';
 import { type Certificates, createCertificates } from '../support/certificates.ts';
 import { runNode } from '../support/process.ts';
-import { type PrivateRabbit, startPrivateRabbit } from '../support/rabbitmq.ts';
 import { startService } from '../support/service.ts';
 
 let certificates: Certificates;

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { type AsyncMessage, Connection } from 'rabbitmq-client';
-import { createVhost, startBrokerProxy } from '../support/rabbitmq.ts';
+import { createVhost } from '../../harness/management.ts';
+import { startBrokerProxy } from '../../harness/rabbitmq.ts';
 import { startService } from '../support/service.ts';
 
 const brokerUrl = () => process.env['TEST_RABBITMQ_URL'] ?? '';

@@ -1,13 +1,10 @@
 // A database of its own for a test: cloned from the migrated template, or empty.
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
+import { type Database, openDatabase } from '../../harness/database.ts';
 
-export type TestDatabase = AsyncDisposable & {
+export type TestDatabase = Database & {
   readonly url: string;
-  /** Runs a statement past the service, as an operator would, with the rights of the service's role. */
-  query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
-  /** Runs a statement in a transaction that stays open, with its locks, until it is released. */
-  hold(text: string, values?: unknown[]): Promise<{ release(): Promise<void> }>;
   /** Resolves when the query has a row. */
   until(text: string, values?: unknown[]): Promise<void>;
   /** Resolves when a session of this database waits for a lock. */
@@ -37,35 +34,19 @@ export async function createDatabase(options: { template?: 'migrated' | 'empty' 
   const template = options.template === 'empty' ? 'template1' : 'template_rollcall';
   await onServer(`create database ${name} template ${template} owner rollcall`);
   const url = databaseUrl(name);
-  const pool = new pg.Pool({ connectionString: url, max: 4 });
-  pool.on('error', () => {});
-  const holders = new Set<pg.PoolClient>();
+  const database = openDatabase({ connectionString: url });
   const until = async (text: string, values?: unknown[]) => {
-    for (const startedAt = performance.now(); (await pool.query(text, values)).rowCount === 0; )
+    for (const startedAt = performance.now(); (await database.query(text, values)).length === 0; )
       if (performance.now() - startedAt > patienceMs) throw new Error(`no row within ${patienceMs / 1000} s: ${text}`);
   };
   return {
     url,
-    query: async (text, values) => (await pool.query(text, values)).rows,
-    async hold(text, values) {
-      const client = await pool.connect();
-      holders.add(client);
-      await client.query('begin');
-      await client.query(text, values);
-      return {
-        async release() {
-          await client.query('commit');
-          holders.delete(client);
-          client.release();
-        },
-      };
-    },
+    query: database.query,
+    hold: database.hold,
     until,
     waitingForLock: () => until(`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`),
     async [Symbol.asyncDispose]() {
-      // A test that failed has not released them, and its own words must come, not a hang.
-      for (const client of holders) client.release(true);
-      await pool.end();
+      await database[Symbol.asyncDispose]();
       await onServer(`drop database ${name} with (force)`);
     },
   };

@@ -1,6 +1,7 @@
 // The parts that carry events, put together by hand: an outbox, a relay that is stepped, a consumer whose reaction the test
 // chooses.
 
+import { createVhost } from '../../harness/management.ts';
 import { createMetrics } from '../../src/app/metrics.ts';
 import { definitions } from '../../src/features/users/events.ts';
 import { type Pool, startPool } from '../../src/platform/db/client.ts';
@@ -21,7 +22,6 @@ import { type Reaction, register, type Subscription } from '../../src/platform/e
 import { startLoop } from '../../src/platform/runtime/loop.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 import { type CapturedLog, captureLog } from './log.ts';
-import { createVhost } from './rabbitmq.ts';
 
 export type BrokerKind = 'in-process' | 'RabbitMQ';
 export const brokerKinds: readonly BrokerKind[] = ['in-process', 'RabbitMQ'];

@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { findProgram } from '../../harness/packages.ts';
 import { findPort } from '../../harness/ports.ts';
-import { findProgram } from './packages.ts';
 import { findAccount, makeFolder, type TestPostgres } from './postgres.ts';
 
 /** `url` is that of the server's, through PgBouncer. */

@@ -8,8 +8,8 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { findProgram } from '../../harness/packages.ts';
 import { findPort } from '../../harness/ports.ts';
-import { findProgram } from './packages.ts';
 
 export const versions = [15, 18] as const;
 export type Version = (typeof versions)[number];

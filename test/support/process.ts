@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { bareEnvironment, root, spawnService } from '../../harness/service.ts';
 import type { Line } from './log.ts';
 
 export type ServiceProcess = AsyncDisposable & {
@@ -17,14 +17,6 @@ export type ServiceProcess = AsyncDisposable & {
   /** The same, whoever reads its output. */
   exited: Promise<number | string>;
 };
-
-const root = fileURLToPath(new URL('../../', import.meta.url));
-
-/** What a process inherits, without what would configure the service under test. */
-function bareEnvironment(): Record<string, string | undefined> {
-  const { PATH, HOME, TMPDIR } = process.env;
-  return { PATH, HOME, TMPDIR };
-}
 
 /** Runs a file of the project to its end. */
 export async function runNode(file: string, env: Record<string, string>, args: readonly string[] = [], cwd = root) {
@@ -43,11 +35,7 @@ export async function runNode(file: string, env: Record<string, string>, args: r
 
 /** Resolves when the service has started; rejects with what it said where it has not. */
 export async function startProcess(env: Record<string, string>): Promise<ServiceProcess> {
-  const child = spawn(process.execPath, ['start.js'], {
-    cwd: root,
-    env: { ...bareEnvironment(), PORT: '0', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = spawnService({ PORT: '0', ...env });
   const lines: Line[] = [];
   let rest = '';
   let stderr = '';

@@ -4,9 +4,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
+import { startRabbit } from '../../harness/rabbitmq.ts';
 import { migrate } from '../../src/platform/db/migrate.ts';
 import { startEmbedded } from '../../src/private-postgres/server.ts';
-import { startRabbit } from './rabbitmq.ts';
 
 const running = new AsyncDisposableStack();
 

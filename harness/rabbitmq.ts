@@ -1,29 +1,26 @@
-// The suite's own RabbitMQ: the broker of TEST_RABBITMQ_URL, else a private node of a package that is installed or can be
+// RabbitMQ for tests, chaos runs and benches: the broker of TEST_RABBITMQ_URL, else a private node of a package that is installed or can be
 // fetched, else a container. What is started here ends with this process, even on SIGKILL, and no service of the machine is touched.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
-import { startNetwork } from '../../harness/network.ts';
-import { findPort, managementOffset } from '../../harness/ports.ts';
-import type { Certificates } from './certificates.ts';
+import { createVhost, findManagementUrl, type Vhost } from './management.ts';
+import { startNetwork } from './network.ts';
 import { findProgram, type Program, type Wanted } from './packages.ts';
+import { findPort, managementOffset } from './ports.ts';
+import { type Watchdog, watchContainer, watchFolder } from './watchdog.ts';
 
-/** `url` ends in the virtual host's name. Disposing removes it with all that is in it. */
-export type TestVhost = AsyncDisposable & { readonly url: string };
-
-export type TestRabbit = AsyncDisposable & {
+export type Rabbit = AsyncDisposable & {
   readonly url: string;
   readonly managementUrl: string;
-  createVhost(): Promise<TestVhost>;
+  createVhost(): Promise<Vhost>;
 };
 
 /** A broker that may be ill-treated: data and ports outlive stop and kill. Each method resolves when it is done. */
-export type PrivateRabbit = TestRabbit & {
+export type PrivateRabbit = Rabbit & {
   /** Listens with TLS if the broker was started with certificates. */
   readonly tlsPort: number;
   /** Of the node's name server; 0 where the broker runs in a container. */
@@ -45,10 +42,14 @@ type Runner = {
   launch(): ChildProcess;
   stop(child: ChildProcess): void;
   kill(child: ChildProcess): void;
-  /** Processes to kill when this one is gone; `child` is the broker if it runs. */
-  pids(child?: ChildProcess): (number | undefined)[];
-  readonly watchdog: { readonly ended: Promise<unknown>; readonly stdin: Writable };
+  /** Ends with the broker, and removes its folder. */
+  readonly watchdog: Watchdog;
+  /** Its name server, which ends with the watchdog. */
+  readonly epmd?: ChildProcess;
 };
+
+/** Files in PEM of a server and of the authority that signed its certificate. */
+export type ServerCertificates = { readonly ca: string; readonly server: { readonly cert: string; readonly key: string } };
 
 const erlang = '/usr/lib/erlang';
 const rabbitmq: Wanted = {
@@ -74,7 +75,7 @@ const remedy =
   'set TEST_RABBITMQ_URL to a RabbitMQ with its management plugin, install one (apt-get install rabbitmq-server, brew install rabbitmq), or start Docker.';
 
 /** The broker of TEST_RABBITMQ_URL, which disposing leaves alone; a private one where the variable is not set. */
-export async function startRabbit(): Promise<TestRabbit> {
+export async function startRabbit(): Promise<Rabbit> {
   const url = process.env.TEST_RABBITMQ_URL;
   if (!url) return startPrivateRabbit();
   const managementUrl = findManagementUrl(url);
@@ -85,7 +86,7 @@ export async function startRabbit(): Promise<TestRabbit> {
  * A broker of one's own, whatever TEST_RABBITMQ_URL says. Takes 3 to 8 s; the first time on a machine also the fetching of a package.
  * @param certificates it listens with TLS too, and on [::1]; a client certificate is checked where one is shown
  */
-export async function startPrivateRabbit(certificates?: Certificates): Promise<PrivateRabbit> {
+export async function startPrivateRabbit(certificates?: ServerCertificates): Promise<PrivateRabbit> {
   const node = new RabbitNode(await createRunner(certificates));
   try {
     await node.start();
@@ -94,70 +95,6 @@ export async function startPrivateRabbit(certificates?: Certificates): Promise<P
     await node[Symbol.asyncDispose]();
     throw error;
   }
-}
-
-/** A new virtual host in which the user of `amqpUrl` may do everything. Any process may call this that knows the address. */
-export async function createVhost(amqpUrl: string, managementUrl = findManagementUrl(amqpUrl)): Promise<TestVhost> {
-  const { username, password } = new URL(amqpUrl);
-  const name = `test-${randomUUID()}`;
-  const api = (method: string, path: string, body?: object) => manage({ managementUrl, username, password, method, path, body });
-  await api('PUT', `vhosts/${name}`, {});
-  await api('PUT', `permissions/${name}/${username || 'guest'}`, { configure: '.*', write: '.*', read: '.*' });
-  const url = new URL(amqpUrl);
-  url.pathname = `/${name}`;
-  return {
-    url: url.href,
-    [Symbol.asyncDispose]: async () => {
-      // A test may have ended the whole broker.
-      await api('DELETE', `vhosts/${name}`).catch((error: Error) => {
-        if (!(error.cause instanceof Error)) throw error;
-      });
-    },
-  };
-}
-
-type Permissions = { readonly configure: string; readonly write: string; readonly read: string };
-
-/** A user of its own, with these permissions on the virtual host of `vhostUrl` or with none; `url` is the address as that user. */
-export async function createUser(vhostUrl: string, permissions?: Permissions) {
-  const { username, password, pathname } = new URL(vhostUrl);
-  const managementUrl = findManagementUrl(vhostUrl);
-  const name = `test-${randomUUID()}`;
-  const secret = randomBytes(8).toString('hex');
-  const api = (method: string, path: string, body?: object) => manage({ managementUrl, username, password, method, path, body });
-  const permit = (to: Permissions) => api('PUT', `permissions${pathname}/${name}`, to);
-  await api('PUT', `users/${name}`, { password: secret, tags: '' });
-  if (permissions !== undefined) await permit(permissions);
-  const url = new URL(vhostUrl);
-  [url.username, url.password] = [name, secret];
-  return { url: url.href, permit, [Symbol.asyncDispose]: () => api('DELETE', `users/${name}`) };
-}
-
-// 5672 has 15672, 5671 has 15671; private nodes keep the rule.
-function findManagementUrl(amqpUrl: string): string {
-  const { TEST_RABBITMQ_MANAGEMENT_URL } = process.env;
-  if (TEST_RABBITMQ_MANAGEMENT_URL) return TEST_RABBITMQ_MANAGEMENT_URL;
-  const { protocol, hostname, port } = new URL(amqpUrl);
-  const secure = protocol === 'amqps:';
-  return `${secure ? 'https' : 'http'}://${hostname}:${Number(port || (secure ? 5671 : 5672)) + managementOffset}`;
-}
-
-type ApiCall = { managementUrl: string; username: string; password: string; method: string; path: string; body: object | undefined };
-
-// https://www.rabbitmq.com/docs/http-api-reference; user and password arrive percent-encoded, as in the URL.
-async function manage({ managementUrl, username, password, method, path, body }: ApiCall): Promise<void> {
-  const credentials = `${decodeURIComponent(username) || 'guest'}:${decodeURIComponent(password) || 'guest'}`;
-  const headers = { authorization: `Basic ${Buffer.from(credentials).toString('base64')}`, 'content-type': 'application/json' };
-  const address = `${managementUrl.replace(/\/$/, '')}/api/${path}`;
-  const init: RequestInit = { method, headers, signal: AbortSignal.timeout(10_000), ...(body && { body: JSON.stringify(body) }) };
-  const response = await fetch(address, init).catch((cause: Error) => {
-    throw new Error(
-      `The tests make virtual hosts through RabbitMQ's management plugin, and nothing answers at ${managementUrl}: enable rabbitmq_management, or name its address in TEST_RABBITMQ_MANAGEMENT_URL.`,
-      { cause },
-    );
-  });
-  const text = await response.text();
-  if (!response.ok) throw new Error(`RabbitMQ's management plugin refused ${method} ${address}: ${response.status} ${text}`);
 }
 
 class RabbitNode implements PrivateRabbit {
@@ -176,7 +113,7 @@ class RabbitNode implements PrivateRabbit {
     this.managementUrl = runner.managementUrl;
   }
 
-  createVhost(): Promise<TestVhost> {
+  createVhost(): Promise<Vhost> {
     return createVhost(this.url, this.managementUrl);
   }
 
@@ -184,7 +121,7 @@ class RabbitNode implements PrivateRabbit {
     if (this.#child) throw new Error('This broker runs already.');
     const child = this.#runner.launch();
     this.#child = child;
-    tellWatchdog(this.#runner, child);
+    this.#runner.watchdog.watch(child.pid);
     await untilStarted(child);
   }
 
@@ -203,13 +140,13 @@ class RabbitNode implements PrivateRabbit {
     order(child);
     await ended;
     this.#child = undefined;
-    tellWatchdog(this.#runner);
+    this.#runner.watchdog.forget(child.pid);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
-    this.#runner.watchdog.stdin.end();
-    await this.#runner.watchdog.ended;
+    await this.#runner.watchdog[Symbol.asyncDispose]();
+    if (this.#runner.epmd !== undefined) await untilEnded(this.#runner.epmd);
   }
 }
 
@@ -237,7 +174,7 @@ async function untilStarted(child: ChildProcess): Promise<void> {
   await promise.finally(() => clearTimeout(timer));
 }
 
-async function createRunner(certificates: Certificates | undefined): Promise<Runner> {
+async function createRunner(certificates: ServerCertificates | undefined): Promise<Runner> {
   let cause: unknown;
   try {
     return await createPrivateRunner(await findProgram(rabbitmq), certificates);
@@ -253,39 +190,19 @@ async function createRunner(certificates: Certificates | undefined): Promise<Run
   }
 }
 
-/**
- * The script reads lines from its standard input, which only this process holds, and acts at their end: when this process
- * closes it, or is gone however it went.
- */
-function startWatchdog(script: string, ...args: string[]): Runner['watchdog'] {
-  const child = spawn('/bin/sh', ['-c', script, 'watchdog', ...args], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
-  // A line that comes too late for it is of no use to it.
-  child.stdin.on('error', () => {});
-  return { ended: once(child, 'exit'), stdin: child.stdin };
-}
-
-function tellWatchdog({ watchdog, pids }: Runner, child?: ChildProcess): void {
-  watchdog.stdin.write(`${pids(child).join(' ')}\n`);
-}
-
-const endProcessesAndFolder = `
-  while read -r line; do pids=$line; done
-  kill -9 $pids
-  until rm -rf "$1"; do sleep 0.1; done`;
-
 // As `rabbitmqctl stop` does, but the management agent goes first. Otherwise, on 3.10, it asks the application controller
 // something while that one is stopping it, and gives up after 5 s. No blanks: the start script splits its arguments there.
 const stopAtEndOfInput =
   'spawn(fun()->io:get_line([]),catch(gen_event:delete_handler(rabbit_event,rabbit_mgmt_db_handler,[])),rabbit:stop_and_halt()end)';
 
 /** A node with a name server (epmd), ports, cookie and data folder of its own. Nothing of the caller's environment reaches it. */
-async function createPrivateRunner({ path: program, root, env }: Program, certificates?: Certificates): Promise<Runner> {
+async function createPrivateRunner({ path: program, root, env }: Program, certificates?: ServerCertificates): Promise<Runner> {
   const port = await findPort();
   const managementPort = port + managementOffset;
   const [epmdPort, distributionPort, tlsPort] = [await findPort(), await findPort(), await findPort()];
   const password = randomBytes(16).toString('hex');
   const dir = await mkdtemp(join(tmpdir(), 'rollcall-rabbitmq-'));
-  const watchdog = startWatchdog(endProcessesAndFolder, dir);
+  const watchdog = watchFolder(dir);
   const environment = {
     LANG: 'C.UTF-8',
     ...env,
@@ -310,7 +227,7 @@ async function createPrivateRunner({ path: program, root, env }: Program, certif
   };
   // Detached: Ctrl-C is for the tests, which then end these.
   const epmd = spawn('epmd', ['-address', '127.0.0.1', '-port', String(epmdPort)], { env: environment, detached: true, stdio: 'ignore' });
-  watchdog.stdin.write(`${epmd.pid ?? ''}\n`);
+  watchdog.watch(epmd.pid);
   // Erlang terms and no rabbitmq.conf, which would have to be translated at each start.
   const listeners = (on: number) => `{"127.0.0.1", ${on}}${certificates === undefined ? '' : `, {"::1", ${on}}`}`;
   const tls =
@@ -327,7 +244,7 @@ async function createPrivateRunner({ path: program, root, env }: Program, certif
       writeFile(environment.RABBITMQ_ENABLED_PLUGINS_FILE, '[rabbitmq_management].'),
     ]);
   } catch (error) {
-    watchdog.stdin.end();
+    await watchdog[Symbol.asyncDispose]();
     throw error;
   }
   return {
@@ -338,8 +255,8 @@ async function createPrivateRunner({ path: program, root, env }: Program, certif
     launch: () => spawn(program, { env: environment, cwd: dir, detached: true, stdio: 'pipe' }),
     stop: (child) => child.stdin?.end(),
     kill: (child) => child.kill('SIGKILL'),
-    pids: (child) => [epmd.pid, child?.pid],
-    watchdog: { stdin: watchdog.stdin, ended: Promise.all([watchdog.ended, untilEnded(epmd)]) },
+    watchdog,
+    epmd,
   };
 }
 
@@ -359,8 +276,7 @@ async function createContainerRunner(): Promise<Runner> {
     launch: () => spawn('docker', ['start', '--attach', id], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] }),
     stop: () => spawn('docker', ['stop', '-t', '60', id], { stdio: 'ignore' }),
     kill: () => spawn('docker', ['kill', id], { stdio: 'ignore' }),
-    pids: () => [],
-    watchdog: startWatchdog('while read -r line; do :; done; docker rm --force --volumes "$1"', id),
+    watchdog: watchContainer(id),
   };
 }
 
