@@ -6,14 +6,14 @@ const types = ['build', 'chore', 'ci', 'docs', 'feat', 'fix', 'perf', 'refactor'
 
 const [file = ''] = process.argv.slice(2);
 const [subject = '', second = ''] = readFileSync(file, 'utf8').split('\n');
-const faults: string[] = [];
+const mistakes: string[] = [];
 // What git writes itself stays as it is.
 if (!/^(Merge|Revert|fixup!|squash!) /.test(subject)) {
   if (!new RegExp(`^(${types.join('|')})(\\([a-z0-9-]+\\))?!?: \\S`).test(subject))
-    faults.push(`It must begin with a type and a colon, as in "fix: a list ends". Types: ${types.join(', ')}.`);
-  if (subject.length > subjectMax) faults.push(`It has ${subject.length} characters; at most ${subjectMax} fit into a log.`);
-  if (subject.endsWith('.')) faults.push('It needs no full stop.');
+    mistakes.push(`It must begin with a type and a colon, as in "fix: a list ends". Types: ${types.join(', ')}.`);
+  if (subject.length > subjectMax) mistakes.push(`It has ${subject.length} characters; at most ${subjectMax} fit into a log.`);
+  if (subject.endsWith('.')) mistakes.push('It needs no full stop.');
 }
-if (second !== '' && !second.startsWith('#')) faults.push('A blank line must follow it.');
-for (const fault of faults) console.error(`The subject of the commit "${subject}": ${fault}`);
-if (faults.length > 0) process.exitCode = 1;
+if (second !== '' && !second.startsWith('#')) mistakes.push('A blank line must follow it.');
+for (const mistake of mistakes) console.error(`The subject of the commit "${subject}": ${mistake}`);
+if (mistakes.length > 0) process.exitCode = 1;

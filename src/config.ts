@@ -37,10 +37,10 @@ const shownMax = 100;
 
 export type Config = Readonly<Static<typeof Settings>>;
 
-/** All the faults of the environment, a line each. */
+/** All the issues of the environment, a line each. */
 export class ConfigError extends Error {
-  constructor(faults: readonly string[]) {
-    super(`The settings are not right:\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
+  constructor(issues: readonly string[]) {
+    super(`The settings are not right:\n${issues.map((issue) => `  ${issue}`).join('\n')}`);
     this.name = 'ConfigError';
   }
 }
@@ -50,26 +50,26 @@ export class ConfigError extends Error {
  * @throws ConfigError naming the lines that cannot be meant so
  */
 export function loadEnvFile(): void {
-  const { values, faults } = readEnvFile('.env', Object.keys((Settings as TObject).properties), (name) => name in process.env);
-  if (faults.length > 0) throw new ConfigError(faults);
+  const { values, issues } = readEnvFile('.env', Object.keys((Settings as TObject).properties), (name) => name in process.env);
+  if (issues.length > 0) throw new ConfigError(issues);
   for (const [name, value] of values) process.env[name] ??= value;
 }
 
-/** @throws ConfigError naming every fault; values of URLs are never repeated, since they hold passwords */
+/** @throws ConfigError naming every issue; values of URLs are never repeated, since they hold passwords */
 export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env): Config {
-  const faults: string[] = [];
+  const issues: string[] = [];
   const values: Record<string, unknown> = {};
   for (const [name, schema] of Object.entries((Settings as TObject).properties)) {
     const text = env[name]?.trim();
     const value = text === undefined || text === '' ? structuredClone((schema as { default?: unknown }).default) : read(text, schema);
     if (value === undefined) continue;
-    const found = faultsOf(name, value, schema, text);
+    const found = issuesOf(name, value, schema, text);
     if (found.length === 0) values[name] = value;
-    faults.push(...found);
+    issues.push(...found);
   }
   const config = values as Config;
-  faults.push(...contradictions(values as Partial<Config>, (env['RABBITMQ_URL'] ?? '').trim() === ''));
-  if (faults.length > 0) throw new ConfigError(faults);
+  issues.push(...contradictions(values as Partial<Config>, (env['RABBITMQ_URL'] ?? '').trim() === ''));
+  if (issues.length > 0) throw new ConfigError(issues);
   return {
     ...config,
     LOG_LEVEL: config.DEBUG && config.LOG_LEVEL === 'info' ? 'debug' : config.LOG_LEVEL,
@@ -77,10 +77,10 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
   };
 }
 
-function faultsOf(name: string, value: unknown, schema: TSchema, text = ''): readonly string[] {
+function issuesOf(name: string, value: unknown, schema: TSchema, text = ''): readonly string[] {
   if (/\p{Cc}/u.test(text)) return [`${name} has a line break or another control character in it: remove it.`];
-  const { items, accepts = () => true, faultsOf: faults } = schema as TSchema & Rules & { readonly items?: TSchema & Rules };
-  if (faults !== undefined) return faults(text, name);
+  const { items, accepts = () => true, issuesOf: issues } = schema as TSchema & Rules & { readonly items?: TSchema & Rules };
+  if (issues !== undefined) return issues(text, name);
   const shown = name.endsWith('_URL') ? '' : `, not ${JSON.stringify(text.length > shownMax ? `${text.slice(0, shownMax)}...` : text)}`;
   const isForm = Array.isArray(value) ? value.every(items?.accepts ?? (() => true)) : accepts(text);
   if (!Value.Check(schema, value) || !isForm) return [`${name} must ${rule(schema)}${shown}.`];
@@ -108,11 +108,11 @@ function rule(schema: TSchema): string {
 
 function contradictions(values: Partial<Config>, isInProcess: boolean): string[] {
   const { RUN } = values;
-  const faults = contradictionsOfHttp(values);
+  const issues = contradictionsOfHttp(values);
   if (RUN !== undefined && isInProcess && RUN.includes('relay') !== RUN.includes('consumer')) {
-    faults.push('RUN has only one of relay and consumer, which meet inside one process unless RABBITMQ_URL is set.');
+    issues.push('RUN has only one of relay and consumer, which meet inside one process unless RABBITMQ_URL is set.');
   }
-  return faults;
+  return issues;
 }
 
 // A default as it would be written in the environment.

@@ -1,6 +1,6 @@
 // The process: reads the settings, starts the system, stops it on a signal. Exit code 0 after a stop that was asked for.
 import { setFlagsFromString } from 'node:v8';
-import { explain } from './app/faults.ts';
+import { explain } from './app/explanations.ts';
 import { type System, startSystem } from './app/system.ts';
 import { loadEnvFile, readConfig } from './config.ts';
 import { isLoopback } from './platform/http/settings.ts';
@@ -86,9 +86,9 @@ async function main(): Promise<void> {
   }
 
   const starting = startSystem(config, log, {
-    onFault(error) {
+    onError(error) {
       stderr.write(`${explain(error)}\n`);
-      stop({ reason: 'fault' }, 1);
+      stop({ reason: 'error' }, 1);
     },
   });
   const stop = stopOnSignal(starting, log);

@@ -20,7 +20,7 @@ export async function prepareSchema(
   pool: Pool,
   subscriptions: readonly Subscription[],
   log: Logger,
-  onFault: (error: unknown) => void,
+  onError: (error: unknown) => void,
 ): Promise<AsyncDisposable & { readonly ready: boolean }> {
   let ready = false;
   const stopping = new AbortController();
@@ -70,8 +70,8 @@ export async function prepareSchema(
 
   let started = false;
   const preparing = prepareOrKeepTrying();
-  const trying = preparing.catch((fault: unknown) => {
-    if (started && !stopping.signal.aborted) onFault(fault);
+  const trying = preparing.catch((issue: unknown) => {
+    if (started && !stopping.signal.aborted) onError(issue);
   });
   // Where it has to wait, for the server or for the lock of the migrations, the service answers meanwhile.
   await Promise.race([preparing, waiting.promise]);

@@ -15,7 +15,7 @@ import { startRelay } from '../platform/events/relay.ts';
 import { measureBacklog } from '../platform/events/store/backlog.ts';
 import { createReader } from '../platform/events/store/reading.ts';
 import { maintain } from '../platform/events/store/retention.ts';
-import { subscriptionFaults } from '../platform/events/subscriptions.ts';
+import { subscriptionIssues } from '../platform/events/subscriptions.ts';
 import { startTail } from '../platform/events/tail.ts';
 import { addDrain } from '../platform/http/drain.ts';
 import { publicUrlOf } from '../platform/http/identity.ts';
@@ -32,7 +32,7 @@ import { startConsuming } from './consuming.ts';
 import { createApp } from './http.ts';
 import { createMetrics } from './metrics.ts';
 import { prepareSchema } from './schema.ts';
-import { own, timingFaults } from './timings.ts';
+import { own, timingIssues } from './timings.ts';
 
 const publicDefinitions = definitions.filter(({ audience }) => audience === 'public');
 /** They keep the log from expiring before they have read it. */
@@ -64,8 +64,8 @@ export type System = AsyncDisposable & {
 };
 
 export type SystemOptions = {
-  /** Called for a fault that shows only after the start and that the operator must mend. */
-  readonly onFault?: (error: unknown) => void;
+  /** Called for an error that shows only after the start and that the operator must mend. */
+  readonly onError?: (error: unknown) => void;
   readonly passwordCost?: HashCost;
   readonly streamLimits?: Partial<StreamLimits>;
 };
@@ -73,11 +73,11 @@ export type SystemOptions = {
 /** @throws RabbitUrlError, EmbeddedPostgresError, MigrationError or ListenError; what was started is stopped again */
 export async function startSystem(config: Config, log: Logger, options: SystemOptions = {}): Promise<System> {
   // Before anything is started or written.
-  const faults = [
-    ...timingFaults({ ...own, confirmTimeoutMs: config.RABBITMQ_CONFIRM_TIMEOUT_MS, retryDelaysMs }),
-    ...subscriptionFaults(subscriptions, definitions),
+  const issues = [
+    ...timingIssues({ ...own, confirmTimeoutMs: config.RABBITMQ_CONFIRM_TIMEOUT_MS, retryDelaysMs }),
+    ...subscriptionIssues(subscriptions, definitions),
   ];
-  if (faults.length > 0) throw new ConfigError(faults);
+  if (issues.length > 0) throw new ConfigError(issues);
   await using starting = new AsyncDisposableStack();
   const metrics = createMetrics({ name: config.APP_NAME, version: config.APP_VERSION });
   const runs = (part: Config['RUN'][number]) => config.RUN.includes(part);
@@ -109,7 +109,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const readinessPool = starting.use(startPool({ ...connection, statementTimeoutMs: healthStatementMs }, 1));
   const gaugesPool = starting.use(startPool({ ...connection, statementTimeoutMs: healthStatementMs }, 1));
   const schema = starting.use(
-    await prepareSchema(connection, config.DATABASE_ADMIN_URL, pool, subscriptions, log, options.onFault ?? (() => {})),
+    await prepareSchema(connection, config.DATABASE_ADMIN_URL, pool, subscriptions, log, options.onError ?? (() => {})),
   );
 
   const broker = createBroker(config, log);
@@ -144,7 +144,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const relay =
     publisher &&
     starting.use(
-      startRelay({ pool: eventsPool, publisher, faultOf: createEventCheck(definitions), onLogged, metrics: metrics.events, log }),
+      startRelay({ pool: eventsPool, publisher, violationOf: createEventCheck(definitions), onLogged, metrics: metrics.events, log }),
     );
   const passwords = starting.use(startPasswords(options.passwordCost));
 

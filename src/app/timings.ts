@@ -19,21 +19,21 @@ export const own = { batchMs, idleInTransactionMs, retryMinutesMax, inboxDays, s
 const statementsMs = 1000;
 
 /** @returns what does not fit, in words; the service does not start on it */
-export function timingFaults(times: Timings): string[] {
+export function timingIssues(times: Timings): string[] {
   const { confirmTimeoutMs, retryDelaysMs } = times;
-  const faults: string[] = [];
+  const issues: string[] = [];
   const batchInAllMs = times.batchMs + confirmTimeoutMs + statementsMs;
   if (batchInAllMs >= times.idleInTransactionMs)
-    faults.push(
+    issues.push(
       `RABBITMQ_CONFIRM_TIMEOUT_MS (${confirmTimeoutMs}) is too long: with a batch of ${times.batchMs} ms it reaches the ${times.idleInTransactionMs} ms after which PostgreSQL ends the relay's transaction.`,
     );
   const longestMs = Math.max(...retryDelaysMs);
   if (longestMs >= times.retryMinutesMax * 60_000)
-    faults.push(
+    issues.push(
       `A delivery is retried after ${longestMs} ms, and one that is due in more than ${times.retryMinutesMax} minutes counts as due now.`,
     );
-  if (retryDelaysMs.some((delayMs, n) => delayMs < (retryDelaysMs[n - 1] ?? 0))) faults.push('The waits between retries get shorter.');
+  if (retryDelaysMs.some((delayMs, n) => delayMs < (retryDelaysMs[n - 1] ?? 0))) issues.push('The waits between retries get shorter.');
   if (times.sinceDays >= times.inboxDays)
-    faults.push(`The inbox forgets after ${times.inboxDays} days, and is asked for ${times.sinceDays}: an event would take effect twice.`);
-  return faults;
+    issues.push(`The inbox forgets after ${times.inboxDays} days, and is asked for ${times.sinceDays}: an event would take effect twice.`);
+  return issues;
 }

@@ -1,6 +1,6 @@
 // What every command does: read the settings, work, and end with a sentence and exit code 1 where it cannot.
 
-import { explain } from '../app/faults.ts';
+import { explain } from '../app/explanations.ts';
 import { type Config, loadEnvFile, readConfig } from '../config.ts';
 
 /** What was asked for cannot be done, and why, in a sentence. */

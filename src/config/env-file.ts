@@ -7,11 +7,11 @@ import { findMeant } from './names.ts';
 export type EnvFile = {
   readonly values: ReadonlyMap<string, string>;
   /** A sentence each, with the file and the line; never a value, which may be a password. */
-  readonly faults: readonly string[];
+  readonly issues: readonly string[];
 };
 
 const bytesMax = 1_048_576;
-const faultsMax = 10;
+const issuesMax = 10;
 
 /**
  * @param settings the names that mean something here; others may stand in the file for other programs
@@ -20,20 +20,20 @@ const faultsMax = 10;
 export function readEnvFile(path: string, settings: readonly string[], isSet: (name: string) => boolean): EnvFile {
   try {
     const bytes = readBytes(path);
-    if (bytes === undefined) return { values: new Map(), faults: [] };
+    if (bytes === undefined) return { values: new Map(), issues: [] };
     const statements = [...split(decode(path, bytes))];
     const assignments = statements.filter((statement): statement is Assignment => statement.name !== undefined);
-    const faults: Fault[] = statements.flatMap((statement) => {
-      const what = faultOf(statement, settings);
+    const issues: Issue[] = statements.flatMap((statement) => {
+      const what = issueOf(statement, settings);
       return what === undefined ? [] : [{ line: statement.line, what }];
     });
-    faults.push(...faultsOfNames(assignments, settings, isSet));
-    faults.sort((one, other) => one.line - other.line);
-    const sentences = faults.slice(0, faultsMax).map(({ line, what }) => `${path} line ${line} ${what}`);
-    if (faults.length > faultsMax) sentences.push(`${path} has ${faults.length - faultsMax} more lines that are wrong.`);
-    return { values: new Map(assignments.map(({ name, value }) => [name, value])), faults: sentences };
+    issues.push(...issuesOfNames(assignments, settings, isSet));
+    issues.sort((one, other) => one.line - other.line);
+    const sentences = issues.slice(0, issuesMax).map(({ line, what }) => `${path} line ${line} ${what}`);
+    if (issues.length > issuesMax) sentences.push(`${path} has ${issues.length - issuesMax} more lines that are wrong.`);
+    return { values: new Map(assignments.map(({ name, value }) => [name, value])), issues: sentences };
   } catch (error) {
-    if (error instanceof Unreadable) return { values: new Map(), faults: [error.message] };
+    if (error instanceof Unreadable) return { values: new Map(), issues: [error.message] };
     throw error;
   }
 }
@@ -105,7 +105,7 @@ type Statement = {
   readonly source: string;
 };
 type Assignment = Statement & { readonly name: string };
-type Fault = { readonly line: number; readonly what: string };
+type Issue = { readonly line: number; readonly what: string };
 
 /**
  * Values mean what Node's parser says (util.parseEnv, `node --env-file`), and it is asked for one at a time: given the file, it
@@ -141,7 +141,7 @@ function quoteOf(source: string): string | undefined {
 }
 
 /** What is wrong with a statement by itself, as the rest of a sentence that begins with its line. */
-function faultOf({ text, name, value, source }: Statement, settings: readonly string[]): string | undefined {
+function issueOf({ text, name, value, source }: Statement, settings: readonly string[]): string | undefined {
   if (name === undefined) {
     // In lower case only what cannot be a word of prose.
     const meant = settings.find((setting) => new RegExp(`(?<![\\w.-])${setting}(?![\\w.-])`, setting.includes('_') ? 'i' : '').test(text));
@@ -173,11 +173,11 @@ function faultOf({ text, name, value, source }: Statement, settings: readonly st
  * A slip in the name of a setting, and a setting that two lines set to different values. A name that is only close to a setting
  * stays where the setting itself is set too: then it is another program's.
  */
-function* faultsOfNames(
+function* issuesOfNames(
   assignments: readonly Assignment[],
   settings: readonly string[],
   isSet: (name: string) => boolean,
-): Generator<Fault> {
+): Generator<Issue> {
   const firsts = new Map<string, Assignment>();
   for (const assignment of assignments) {
     const { name, value, line } = assignment;

@@ -241,7 +241,7 @@ suite('a stream', { concurrency: true }, () => {
     await using service = await startService();
     await fillLog(service, muchMore);
     using stream = await openStream(service.url, '/events/', { 'x-request-id': 'failing' });
-    // No outage, and no fault of the caller's.
+    // No outage, and no error of the caller's.
     await service.database.query('delete from event_state');
     void (async () => {
       while ((await stream.next()) !== undefined);

@@ -64,7 +64,7 @@ test('the relay tells what went wrong, and not the sentence for callers', async 
   const publisher = createPublisher(() => 'routed');
   const metrics = createMetrics({ name: 'test', version: '0' }).events;
   await database.query('alter table outbox rename to elsewhere');
-  await using _relay = startRelay({ pool, publisher, faultOf: () => undefined, onLogged: () => {}, metrics, log: captured.log });
+  await using _relay = startRelay({ pool, publisher, violationOf: () => undefined, onLogged: () => {}, metrics, log: captured.log });
   const line = await captured.line(({ event }) => event === 'Relay interrupted; events wait');
   assert.match(String(line['reason']), /relation "outbox" does not exist/);
 });

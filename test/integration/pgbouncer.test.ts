@@ -50,7 +50,7 @@ suite('behind PgBouncer in transaction mode', { concurrency: true }, async () =>
     );
     const metrics = createMetrics({ name: 'test', version: '0' }).events;
     const { log } = captureLog();
-    const parts = { faultOf: () => undefined, onLogged: () => {}, metrics, log };
+    const parts = { violationOf: () => undefined, onLogged: () => {}, metrics, log };
     const holds = Promise.withResolvers<void>();
     const woken = Promise.withResolvers<'routed'>();
     const frozen: Publisher = {

@@ -88,7 +88,7 @@ suite('the process with its own PostgreSQL', { concurrency: true }, () => {
 });
 
 suite('the process', { concurrency: true }, () => {
-  test('names every fault of its settings at once, in words, and never the value of a URL', async () => {
+  test('names every wrong setting at once, in words, and never the value of a URL', async () => {
     const env = { PORT: 'http', LOG_LEVEL: 'loud', DATABASE_URL: 'mysql://me:secret@host/db', RUN: 'api,cron', PASSWORD_LENGTH_MIN: '4' };
     const { code, stderr } = await runNode('start.js', env);
     assert.equal(code, 1);

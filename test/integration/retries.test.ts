@@ -18,7 +18,7 @@ async function startRelay(fateOf: (subject: string) => Fate) {
   const publisher = createPublisher(({ subject }) => fateOf(subject));
   const metrics = createMetrics({ name: 'test', version: '0' }).events;
   const captured = captureLog();
-  const parts = { pool, publisher, faultOf: () => undefined, onLogged: () => {}, metrics, log: captured.log };
+  const parts = { pool, publisher, violationOf: () => undefined, onLogged: () => {}, metrics, log: captured.log };
   const running = starting.move();
   return {
     ...captured,

@@ -8,7 +8,7 @@ import { subscriptions } from '../../src/features/users/subscriptions.ts';
 import { Envelope, type EventDefinition } from '../../src/platform/events/contract/envelope.ts';
 import { readLog } from '../../src/platform/events/store/reading.ts';
 import { maintain } from '../../src/platform/events/store/retention.ts';
-import { readStates, subscriptionFaults } from '../../src/platform/events/subscriptions.ts';
+import { readStates, subscriptionIssues } from '../../src/platform/events/subscriptions.ts';
 import { brokerKinds, retryDelaysMs, startCarrier, versionOf } from '../support/events.ts';
 
 function define(type: string, audience: EventDefinition['audience']): EventDefinition {
@@ -29,19 +29,19 @@ const readAll = async (consumer: { read(): Promise<number> }) => {
 test('what nobody would get, or that waits for nothing, keeps the service from starting', () => {
   const other = (part: object) => ({ name: 'mail', source: 'log' as const, reactions: {}, ...part });
   const reaction = { about: () => ({ kind: 'mail', name: 'mail_id', id: 1, version: 1 }) };
-  assert.deepEqual(subscriptionFaults(subscriptions, definitions), []);
+  assert.deepEqual(subscriptionIssues(subscriptions, definitions), []);
   const all = [...definitions, mailRequested];
-  assert.match(subscriptionFaults(subscriptions, all).join(), /^The event mail\.requested is internal, and no subscription/);
-  assert.deepEqual(subscriptionFaults([...subscriptions, other({ reactions: { 'mail.requested': reaction } })], all), []);
+  assert.match(subscriptionIssues(subscriptions, all).join(), /^The event mail\.requested is internal, and no subscription/);
+  assert.deepEqual(subscriptionIssues([...subscriptions, other({ reactions: { 'mail.requested': reaction } })], all), []);
   assert.match(
-    subscriptionFaults([other({ source: 'queue', reactions: { 'mail.requested': reaction } })], all).join(),
+    subscriptionIssues([other({ source: 'queue', reactions: { 'mail.requested': reaction } })], all).join(),
     /is internal and reaches no queue: let it read the log/,
   );
   assert.match(
-    subscriptionFaults([other({ reactions: { 'mail.sent': reaction } })], definitions).join(),
+    subscriptionIssues([other({ reactions: { 'mail.sent': reaction } })], definitions).join(),
     /mail\.sent, which is no type of event/,
   );
-  assert.match(subscriptionFaults([other({}), other({})], definitions).join(), /Two subscriptions have the name "mail"/);
+  assert.match(subscriptionIssues([other({}), other({})], definitions).join(), /Two subscriptions have the name "mail"/);
 });
 
 suite('a subscription that reads the log', { concurrency: true }, () => {

@@ -47,10 +47,10 @@ suite('the fields of a user', () => {
           ['user.updated', fieldNames, isFull ? updated : undefined],
         ],
       );
-      const faultOf = createEventCheck(definitions);
+      const violationOf = createEventCheck(definitions);
       const fixed = { occurred_at: created.created_at };
       assert.deepEqual(
-        rows.map((row) => faultOf({ ...row, ...fixed })),
+        rows.map((row) => violationOf({ ...row, ...fixed })),
         [undefined, undefined],
       );
     });

@@ -151,8 +151,8 @@ suite('rules of an adopted table', { concurrency: true }, () => {
       for (const [title, setup, undo, fields, keys] of refusals) {
         for (const statement of setup) await database.query(statement);
         const answer = await service.call('POST', '/users/', { name: 'Ann', surname: 'Lee', password: 'correct horse', ...fields });
-        const fault = [answer.status, answer.json.code, answer.json.extra?.map(({ key }: { key: string }) => key)];
-        assert.deepEqual(fault, [409, 'user_rejected', keys], `${title}: ${answer.text}`);
+        const refusal = [answer.status, answer.json.code, answer.json.extra?.map(({ key }: { key: string }) => key)];
+        assert.deepEqual(refusal, [409, 'user_rejected', keys], `${title}: ${answer.text}`);
         assert.ok(!/argon2|Annabel|Zoe/.test(answer.text + service.text()), `neither the answer nor the log has a value: ${title}`);
         const always = Object.keys(fields).length === 0;
         assert.equal((await findContradiction(pool)) !== undefined, always, title);

@@ -96,7 +96,7 @@ for (const version of versions) {
           `insert into outbox (event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
            values (gen_random_uuid(), 'user.updated', '7', now(), 'trace', '', '{}')`,
         );
-        await runOnce({ pool, publisher, faultOf: () => undefined, onLogged: () => {}, metrics, log });
+        await runOnce({ pool, publisher, violationOf: () => undefined, onLogged: () => {}, metrics, log });
         assert.ok(await claim({ subscription: queue, event: { ...event, event_id: crypto.randomUUID() }, subject: '7', version: n + 1 }));
       }
       assert.equal(publisher.sent.length, requests);

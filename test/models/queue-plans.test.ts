@@ -67,7 +67,7 @@ const relay = (pool: Pool, fateOf: (subject: string) => Fate) => {
   const { log } = captureLog();
   const metrics = createMetrics({ name: 'test', version: '0' }).events;
   const publisher = createPublisher(({ subject }) => fateOf(subject.replace(/^user:/, '')));
-  return (limit?: number) => runOnce({ pool, publisher, faultOf: () => undefined, onLogged: () => {}, metrics, log }, limit);
+  return (limit?: number) => runOnce({ pool, publisher, violationOf: () => undefined, onLogged: () => {}, metrics, log }, limit);
 };
 
 // In the log: a thousand changes of one user, and one of each of thousands. In the consumer's tables: as many deliveries that are due,

@@ -82,14 +82,14 @@ export async function startCarrier(kind: BrokerKind, others: readonly EventDefin
     consumes: true,
   };
   const broker: Broker = rabbitUrl === undefined ? createInProcessBroker('test') : createRabbitBroker(rabbit, log);
-  const faultOf = createEventCheck(known);
+  const violationOf = createEventCheck(known);
   const publisher = starting.use(broker.startPublisher());
   const consuming = starting.use(new AsyncDisposableStack());
   const stack = starting.move();
-  const step = (fault = faultOf) => runOnce({ pool, publisher, faultOf: fault, onLogged: () => {}, metrics, log });
-  async function relay(fault = faultOf): Promise<void> {
+  const step = (violation = violationOf) => runOnce({ pool, publisher, violationOf: violation, onLogged: () => {}, metrics, log });
+  async function relay(violation = violationOf): Promise<void> {
     while ((await backlog()) > 0) {
-      await step(fault);
+      await step(violation);
       // What was put off is due at once: the wait itself is not what is tested.
       await database.query('update event_retry set retry_at = now() where retry_at > now()');
     }

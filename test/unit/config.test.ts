@@ -12,14 +12,14 @@ type Env = Record<string, string>;
 const names = Object.keys((Settings as TObject).properties);
 
 /** The lines that tell what is wrong, without the first. */
-function faultsOf(env: Env): string[] {
+function issuesOf(env: Env): string[] {
   try {
     readConfig(env);
   } catch (error) {
     assert.ok(error instanceof ConfigError);
-    const [head, ...faults] = error.message.split('\n');
+    const [head, ...issues] = error.message.split('\n');
     assert.equal(head, 'The settings are not right:');
-    return faults.map((fault) => fault.trim());
+    return issues.map((issue) => issue.trim());
   }
   return [];
 }
@@ -85,19 +85,19 @@ suite('settings that are left out', () => {
 suite('settings that are wrong', () => {
   test('are all named at once, each with its rule', () => {
     assert.deepEqual(Object.keys(wrong).sort(), names.filter((name) => !withoutRule.includes(name)).sort());
-    const faults = faultsOf(wrong);
+    const issues = issuesOf(wrong);
     assert.deepEqual(
-      faults.map((fault) => fault.split(' ')[0]),
+      issues.map((issue) => issue.split(' ')[0]),
       names.filter((name) => !withoutRule.includes(name)),
     );
-    for (const fault of faults) assert.match(fault, /^[A-Z_]+ must .+\.$/);
+    for (const issue of issues) assert.match(issue, /^[A-Z_]+ must .+\.$/);
   });
 
   for (const [name, value] of Object.entries(wrong)) {
     test(`are refused one by one: ${name}=${name.endsWith('_URL') ? '...' : value}`, () => {
-      const faults = faultsOf({ [name]: value });
-      assert.equal(faults.length, 1);
-      assert.ok(faults[0]?.startsWith(`${name} must `));
+      const issues = issuesOf({ [name]: value });
+      assert.equal(issues.length, 1);
+      assert.ok(issues[0]?.startsWith(`${name} must `));
     });
   }
 
@@ -147,26 +147,26 @@ suite('settings that are wrong', () => {
   for (const name of names) {
     test(`are told in one sentence, whatever stands in ${name}`, () => {
       for (const value of nonsense) {
-        const faults = faultsOf({ AUTH: 'off', [name]: value });
-        assert.equal(faults.length, right[name]?.includes(value) ? 0 : 1, `${JSON.stringify(value.slice(0, 100))}: ${faults.join('\n')}`);
-        for (const fault of faults) {
-          assert.match(fault, new RegExp(`^${name} (must|has|names) [^\\p{Cc}]{10,500}[.]$`, 'u'));
-          if (name.endsWith('_URL')) assert.doesNotMatch(fault, /s3cret/);
+        const issues = issuesOf({ AUTH: 'off', [name]: value });
+        assert.equal(issues.length, right[name]?.includes(value) ? 0 : 1, `${JSON.stringify(value.slice(0, 100))}: ${issues.join('\n')}`);
+        for (const issue of issues) {
+          assert.match(issue, new RegExp(`^${name} (must|has|names) [^\\p{Cc}]{10,500}[.]$`, 'u'));
+          if (name.endsWith('_URL')) assert.doesNotMatch(issue, /s3cret/);
         }
       }
     });
   }
 
   test('are repeated in the message, so that a typing error shows', () => {
-    assert.deepEqual(faultsOf({ PORT: 'http' }), ['PORT must be a whole number from 0 to 65535, not "http".']);
-    assert.deepEqual(faultsOf({ EVENT_PAYLOAD: 'all' }), ['EVENT_PAYLOAD must be one of full, id, not "all".']);
+    assert.deepEqual(issuesOf({ PORT: 'http' }), ['PORT must be a whole number from 0 to 65535, not "http".']);
+    assert.deepEqual(issuesOf({ EVENT_PAYLOAD: 'all' }), ['EVENT_PAYLOAD must be one of full, id, not "all".']);
   });
 
   test('are never repeated where they are URLs, which hold passwords', () => {
     for (const name of names.filter((each) => each.endsWith('_URL'))) {
-      const [fault = ''] = faultsOf({ [name]: 'wrong://me:s3cret@db.internal/rollcall' });
-      assert.match(fault, new RegExp(`^${name} must (look like (postgres|amqp)://|be an origin)`));
-      assert.doesNotMatch(fault, /wrong|me:|s3cret|db\.internal/);
+      const [issue = ''] = issuesOf({ [name]: 'wrong://me:s3cret@db.internal/rollcall' });
+      assert.match(issue, new RegExp(`^${name} must (look like (postgres|amqp)://|be an origin)`));
+      assert.doesNotMatch(issue, /wrong|me:|s3cret|db\.internal/);
     }
   });
 });
@@ -244,7 +244,7 @@ suite('settings as text', () => {
     assert.deepEqual(config.CORS_ORIGINS, ['https://admin.example.com', 'http://localhost:3000']);
     assert.deepEqual(config.TRUST_PROXY, ['10.0.0.0/8', 'loopback', '::1']);
     assert.deepEqual(config.RUN, ['api']);
-    for (const env of [{ RUN: 'api,' }, { RUN: 'api,api' }, { CORS_ORIGINS: ',' }] as Env[]) assert.equal(faultsOf(env).length, 1);
+    for (const env of [{ RUN: 'api,' }, { RUN: 'api,api' }, { CORS_ORIGINS: ',' }] as Env[]) assert.equal(issuesOf(env).length, 1);
     for (const network of [
       '10.0.0.0/8/9',
       '10.0.0.0/0',
@@ -256,7 +256,7 @@ suite('settings as text', () => {
       'fe80::1%eth0',
       '10.0.0',
     ])
-      assert.equal(faultsOf({ TRUST_PROXY: `loopback,${network}` }).length, 1, network);
+      assert.equal(issuesOf({ TRUST_PROXY: `loopback,${network}` }).length, 1, network);
     // A browser sends none of these.
     for (const origin of [
       'https://a.example/',
@@ -266,28 +266,28 @@ suite('settings as text', () => {
       'https://u@a.example',
       'null',
     ])
-      assert.equal(faultsOf({ CORS_ORIGINS: `https://b.example,${origin}` }).length, 1, origin);
+      assert.equal(issuesOf({ CORS_ORIGINS: `https://b.example,${origin}` }).length, 1, origin);
   });
 
   test('booleans are true, false, 1 and 0, in any case, and nothing else', () => {
     for (const text of ['true', 'TRUE', '1']) assert.equal(readConfig({ DEBUG: text }).DEBUG, true);
     for (const text of ['false', 'False', '0']) assert.equal(readConfig({ DEBUG: text }).DEBUG, false);
-    for (const text of ['yes', 'on', 't', '2', 'constructor', '__proto__']) assert.equal(faultsOf({ DEBUG: text }).length, 1, text);
+    for (const text of ['yes', 'on', 't', '2', 'constructor', '__proto__']) assert.equal(issuesOf({ DEBUG: text }).length, 1, text);
   });
 
   test('numbers are whole and decimal, and lie within their bounds', () => {
     assert.equal(readConfig({ PORT: '0' }).PORT, 0);
     assert.equal(readConfig({ PORT: ' 65535 ' }).PORT, 65535);
     for (const text of ['65536', '-1', '80.0', '1e3', '0x50', '8 0', 'NaN', '9'.repeat(400)])
-      assert.equal(faultsOf({ PORT: text }).length, 1, text);
+      assert.equal(issuesOf({ PORT: text }).length, 1, text);
   });
 });
 
 suite('settings that contradict each other', () => {
   test('an address that others can reach needs AUTH=off', () => {
     for (const HOST of ['0.0.0.0', '::', '10.1.2.3', 'rollcall.internal', '::ffff:127.0.0.1', '127.0.0.1.example.com']) {
-      const [fault = ''] = faultsOf({ HOST });
-      assert.match(fault, /^HOST .* AUTH=off/, HOST);
+      const [issue = ''] = issuesOf({ HOST });
+      assert.match(issue, /^HOST .* AUTH=off/, HOST);
       assert.equal(readConfig({ HOST, AUTH: 'off' }).HOST, HOST);
     }
   });
@@ -298,8 +298,8 @@ suite('settings that contradict each other', () => {
 
   test('relay and consumer run together unless there is a RabbitMQ between them', () => {
     for (const RUN of ['relay', 'consumer', 'api,relay', 'api,consumer']) {
-      const [fault = ''] = faultsOf({ RUN });
-      assert.match(fault, /^RUN has only one of relay and consumer/, RUN);
+      const [issue = ''] = issuesOf({ RUN });
+      assert.match(issue, /^RUN has only one of relay and consumer/, RUN);
       assert.deepEqual(readConfig({ RUN, RABBITMQ_URL: 'amqp://localhost' }).RUN, RUN.split(','));
     }
     for (const RUN of ['api', 'relay,consumer', 'consumer,relay,api']) assert.deepEqual(readConfig({ RUN }).RUN, RUN.split(','));
@@ -307,7 +307,7 @@ suite('settings that contradict each other', () => {
 
   test('are all named at once', () => {
     assert.deepEqual(
-      faultsOf({ HOST: '0.0.0.0', RUN: 'relay' }).map((fault) => fault.split(' ')[0]),
+      issuesOf({ HOST: '0.0.0.0', RUN: 'relay' }).map((issue) => issue.split(' ')[0]),
       ['HOST', 'RUN'],
     );
   });

@@ -96,7 +96,7 @@ suite('DATABASE_URL', () => {
         () => readDatabaseUrl(url, 'DATABASE_ADMIN_URL'),
         (error) => {
           assert.ok(error instanceof DatabaseUrlError);
-          assert.equal(error.faults.length, 1, error.message);
+          assert.equal(error.issues.length, 1, error.message);
           assert.match(error.message, /^DATABASE_ADMIN_URL (must|has) .+\.$/);
           assert.match(error.message, words);
           assert.doesNotMatch(error.message, /s3cret/);

@@ -87,4 +87,17 @@ suite('the documents', () => {
     assert.ok(named.length > 20);
     assert.deepEqual(told(named.filter(({ name }) => !new RegExp(`^#?${name}=`, 'm').test(known))), []);
   });
+
+  test('name only tests that exist, behind each promise of docs/events.md', () => {
+    const page = readFileSync(new URL('../../docs/events.md', import.meta.url), 'utf8');
+    const named = [...page.matchAll(/`((?:api|integration|models)\/[\w-]+)`((?:,? "[^"]+")+)/g)].flatMap(([, file = '', titles = '']) =>
+      [...titles.matchAll(/"([^"]+)"/g)].map(([, title = '']) => ({ file, title })),
+    );
+    assert.ok(named.length > 15);
+    const missing = named.filter(({ file, title }) => {
+      const source = readFileSync(new URL(`../${file}.test.ts`, import.meta.url), 'utf8');
+      return !source.includes(title);
+    });
+    assert.deepEqual(missing, []);
+  });
 });

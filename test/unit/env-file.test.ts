@@ -21,12 +21,12 @@ async function inFolder<Result>(work: (path: string) => Result | Promise<Result>
 }
 
 function read(path: string, environment: readonly string[] = []) {
-  const { values, faults } = readEnvFile(path, settings, (name) => environment.includes(name));
-  for (const fault of faults) {
-    assert.ok(fault.startsWith(path), fault);
-    assert.doesNotMatch(fault, /s3cret|\n/);
+  const { values, issues } = readEnvFile(path, settings, (name) => environment.includes(name));
+  for (const issue of issues) {
+    assert.ok(issue.startsWith(path), issue);
+    assert.doesNotMatch(issue, /s3cret|\n/);
   }
-  return { values: Object.fromEntries(values), faults: faults.map((fault) => fault.slice(path.length + 1)) };
+  return { values: Object.fromEntries(values), issues: issues.map((issue) => issue.slice(path.length + 1)) };
 }
 
 const readContent = (content: string | Buffer, environment?: readonly string[]) =>
@@ -53,7 +53,7 @@ suite('.env is read', () => {
   };
   for (const [encoding, bytes] of Object.entries(encodings)) {
     test(`in ${encoding}, the first and the last variable included`, async () => {
-      assert.deepEqual(await readContent(bytes), { values: { DATABASE_URL: url, PORT: '9000' }, faults: [] });
+      assert.deepEqual(await readContent(bytes), { values: { DATABASE_URL: url, PORT: '9000' }, issues: [] });
       const first = await readContent(Buffer.from(bytes.toString('latin1').replace(/#[^\n]*\n\0?/, ''), 'latin1'));
       assert.equal(first.values['PORT'], '9000');
     });
@@ -66,9 +66,9 @@ suite('.env is read', () => {
   ] as const) {
     test(`with line ends of ${name}`, async () => {
       const lines = ['', '# a', `DATABASE_URL=${url}`, '', 'PORT=1', 'OTHER="a', 'b"', 'APP_NAME=x'];
-      const { values, faults } = await readContent(lines.join(end));
+      const { values, issues } = await readContent(lines.join(end));
       assert.deepEqual(values, { DATABASE_URL: url, PORT: '1', OTHER: 'a\nb', APP_NAME: 'x' });
-      assert.deepEqual(faults, []);
+      assert.deepEqual(issues, []);
     });
   }
 
@@ -96,16 +96,16 @@ suite('.env is read', () => {
       'my.name-1=x',
       'S=#',
     ];
-    const { values, faults } = await readContent(lines.join('\n'));
+    const { values, issues } = await readContent(lines.join('\n'));
     assert.deepEqual(values, { ...parseEnv(lines.join('\n')) });
     assert.equal(Object.keys(values).length, lines.length - 1);
-    assert.deepEqual(faults, []);
+    assert.deepEqual(issues, []);
   });
 
   test('where blanks follow the =, which costs the next line in Node, and whatever the blanks are', async () => {
     assert.deepEqual(await readContent(`DATABASE_ADMIN_URL= \nDATABASE_URL=${url}\nexport\tAPP_NAME=\t\n\nPORT\u00a0=\u00a01`), {
       values: { DATABASE_ADMIN_URL: '', DATABASE_URL: url, APP_NAME: '', PORT: '1' },
-      faults: [],
+      issues: [],
     });
   });
 
@@ -123,17 +123,17 @@ suite('.env is read', () => {
       `PATH_OF=\${HOME}/x`,
       'INCH=5"',
     ];
-    assert.deepEqual((await readContent(lines.join('\n'))).faults, []);
+    assert.deepEqual((await readContent(lines.join('\n'))).issues, []);
   });
 
   test('where it is empty, or not there', async () => {
-    for (const content of ['', '\n\n', '\ufeff', '# only this']) assert.deepEqual(await readContent(content), { values: {}, faults: [] });
-    assert.deepEqual(await inFolder((path) => read(path)), { values: {}, faults: [] });
+    for (const content of ['', '\n\n', '\ufeff', '# only this']) assert.deepEqual(await readContent(content), { values: {}, issues: [] });
+    assert.deepEqual(await inFolder((path) => read(path)), { values: {}, issues: [] });
   });
 });
 
 suite('a line of .env is refused', () => {
-  const lines: readonly (readonly [content: string, fault: RegExp])[] = [
+  const lines: readonly (readonly [content: string, issue: RegExp])[] = [
     [`DATABASE_URL ${url}`, /^line 2 does not set DATABASE_URL: write it as DATABASE_URL=value\.$/],
     [`DATABASE_URL: ${url}`, /^line 2 does not set DATABASE_URL/],
     [`DATABASE_URL: ${url}?sslmode=require`, /^line 2 does not set DATABASE_URL/],
@@ -175,30 +175,30 @@ suite('a line of .env is refused', () => {
     ['CORS_ORIGIN=https://a', /write CORS_ORIGINS/],
     ['port=9000', /write PORT/],
   ];
-  for (const [content, fault] of lines) {
+  for (const [content, issue] of lines) {
     test(`${JSON.stringify(content.replaceAll(url, '...'))}`, async () => {
-      const { faults } = await readContent(`A=1\n${content}\n`);
-      assert.equal(faults.length, 1, faults.join());
-      assert.match(faults[0] as string, fault);
+      const { issues } = await readContent(`A=1\n${content}\n`);
+      assert.equal(issues.length, 1, issues.join());
+      assert.match(issues[0] as string, issue);
     });
   }
 
   test('each that is wrong, up to ten of them', async () => {
-    const { faults } = await readContent(`x\nPORT=1\ny\nport=1\nDATABSE_URL=\n${'z\n'.repeat(20)}`);
+    const { issues } = await readContent(`x\nPORT=1\ny\nport=1\nDATABSE_URL=\n${'z\n'.repeat(20)}`);
     assert.deepEqual(
-      faults.map((fault) => fault.split(' ').slice(0, 2).join(' ')),
+      issues.map((issue) => issue.split(' ').slice(0, 2).join(' ')),
       ['line 1', 'line 3', 'line 5', 'line 6', 'line 7', 'line 8', 'line 9', 'line 10', 'line 11', 'line 12', 'has 13'],
     );
   });
 
   test('but not a name close to a setting that is set itself, in the file or in the environment', async () => {
-    assert.deepEqual((await readContent(`DATABASE_URI=x\nDATABASE_URL=${url}`)).faults, []);
-    assert.deepEqual((await readContent('DATABASE_URI=x', ['DATABASE_URL'])).faults, []);
-    assert.deepEqual((await readContent('DATABASE_URI=x\nDATABASE_URL=')).faults, []);
+    assert.deepEqual((await readContent(`DATABASE_URI=x\nDATABASE_URL=${url}`)).issues, []);
+    assert.deepEqual((await readContent('DATABASE_URI=x', ['DATABASE_URL'])).issues, []);
+    assert.deepEqual((await readContent('DATABASE_URI=x\nDATABASE_URL=')).issues, []);
   });
 
   test('nor a setting that is written twice alike', async () => {
-    assert.deepEqual(await readContent('PORT=1\nPORT="1"\nOTHER=1\nOTHER=2'), { values: { PORT: '1', OTHER: '2' }, faults: [] });
+    assert.deepEqual(await readContent('PORT=1\nPORT="1"\nOTHER=1\nOTHER=2'), { values: { PORT: '1', OTHER: '2' }, issues: [] });
   });
 });
 
@@ -212,11 +212,11 @@ suite('.env is refused as a whole', () => {
     'a part in UTF-8 and a part in UTF-16': [Buffer.concat([Buffer.from('AAAAAAAAAA=1\n'), utf16('B=2\n', 'le')]), /^line 2 holds a NUL/],
     'more than a megabyte': [Buffer.alloc(1_048_577, '#'), /^has 1048577 bytes, and the limit is 1048576/],
   };
-  for (const [what, [bytes, fault]] of Object.entries(contents)) {
+  for (const [what, [bytes, issue]] of Object.entries(contents)) {
     test(`with ${what}`, async () => {
-      const { faults } = await readContent(bytes);
-      assert.equal(faults.length, 1);
-      assert.match(faults[0] as string, fault);
+      const { issues } = await readContent(bytes);
+      assert.equal(issues.length, 1);
+      assert.match(issues[0] as string, issue);
     });
   }
 
@@ -228,15 +228,15 @@ suite('.env is refused as a whole', () => {
       [(path) => symlink('nowhere', path), /^is a link to a file that does not exist/],
       [(path) => symlink('.env', path), /^cannot be read \(ELOOP\)/],
     ];
-    for (const [make, fault] of makers) {
-      const { faults } = await inFolder(async (path) => {
+    for (const [make, issue] of makers) {
+      const { issues } = await inFolder(async (path) => {
         await make(path);
         return read(path);
       });
-      assert.equal(faults.length, 1);
-      assert.match(faults[0] as string, fault);
+      assert.equal(issues.length, 1);
+      assert.match(issues[0] as string, issue);
     }
-    const { faults } = await inFolder(async (path) => {
+    const { issues } = await inFolder(async (path) => {
       await writeFile(path, 'A=1', { mode: 0 });
       await chmod(join(path, '..'), 0o755);
       // Root may read everything.
@@ -248,6 +248,6 @@ suite('.env is refused as a whole', () => {
         if (isRoot) process.seteuid?.(0);
       }
     });
-    assert.match(faults[0] as string, /^cannot be read \(EACCES\)/);
+    assert.match(issues[0] as string, /^cannot be read \(EACCES\)/);
   });
 });

@@ -19,17 +19,17 @@ const byDefault = {
   maxChannels: 2047,
 };
 
-function faultsOf(url: string): readonly string[] {
+function issuesOf(url: string): readonly string[] {
   try {
     readRabbitUrl(url);
     return [];
   } catch (error) {
     assert.ok(error instanceof RabbitUrlError);
-    for (const fault of error.faults) {
-      assert.match(fault, /^RABBITMQ_URL (has|names|must) [^\n]+[.?]$/);
-      assert.doesNotMatch(fault, /s3cret/);
+    for (const issue of error.issues) {
+      assert.match(issue, /^RABBITMQ_URL (has|names|must) [^\n]+[.?]$/);
+      assert.doesNotMatch(issue, /s3cret/);
     }
-    return error.faults;
+    return error.issues;
   }
 }
 
@@ -154,17 +154,17 @@ suite('RABBITMQ_URL is refused by name', () => {
     'amqps://host?server_name_indication=a/b': /server_name_indication/,
     'amqps://host?depth=1': /has depth/,
   };
-  for (const [url, fault] of Object.entries(urls)) {
+  for (const [url, issue] of Object.entries(urls)) {
     test(url.slice(0, 60), () => {
-      const faults = faultsOf(url);
-      assert.equal(faults.length, 1, faults.join('\n'));
-      assert.match(faults[0] as string, fault);
+      const issues = issuesOf(url);
+      assert.equal(issues.length, 1, issues.join('\n'));
+      assert.match(issues[0] as string, issue);
     });
   }
 
   test('with all that is wrong with it', () => {
-    const faults = faultsOf('amqp://us%er:s3cret%@:0/a/b?heartbeat=x&cacertfile=/x&y=1');
-    assert.equal(faults.length, 8, faults.join('\n'));
+    const issues = issuesOf('amqp://us%er:s3cret%@:0/a/b?heartbeat=x&cacertfile=/x&y=1');
+    assert.equal(issues.length, 8, issues.join('\n'));
   });
 });
 
@@ -216,7 +216,7 @@ suite('the files of RABBITMQ_URL', () => {
     await writeFile(at('broken'), (await readFile(ca, 'latin1')).replace(/\n[A-Za-z0-9]{20}/, '\nAAAAAAAAAAAAAAAAAAAA'));
     await writeFile(at('large'), Buffer.alloc(1_048_577));
     await copyFile(client.key, at('key'));
-    const cases: readonly (readonly [query: string, fault: RegExp])[] = [
+    const cases: readonly (readonly [query: string, issue: RegExp])[] = [
       [`cacertfile=${at('missing')}`, /has cacertfile=.*missing, and that cannot be read \(ENOENT\): put the file there/],
       [`cacertfile=${at('text')}/x`, /cannot be read \(ENOTDIR\)/],
       [`cacertfile=${at('folder')}`, /is not a file/],
@@ -235,10 +235,10 @@ suite('the files of RABBITMQ_URL', () => {
       [`certfile=${client.cert}&keyfile=${client.keyEncrypted}`, /do not work together .* encrypted/],
       [`certfile=${client.cert}&keyfile=${client.keyEncrypted}&password=s3cret`, /do not work together .* password right\?/],
     ];
-    for (const [query, fault] of cases) {
-      const faults = faultsOf(`amqps://host?${query}`);
-      assert.equal(faults.length, 1, `${query}: ${faults.join('\n')}`);
-      assert.match(faults[0] as string, fault);
+    for (const [query, issue] of cases) {
+      const issues = issuesOf(`amqps://host?${query}`);
+      assert.equal(issues.length, 1, `${query}: ${issues.join('\n')}`);
+      assert.match(issues[0] as string, issue);
     }
   });
 });

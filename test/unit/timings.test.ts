@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { own, type Timings, timingFaults } from '../../src/app/timings.ts';
+import { own, type Timings, timingIssues } from '../../src/app/timings.ts';
 
 const right: Timings = { ...own, confirmTimeoutMs: 10_000, retryDelaysMs: [1000, 5000] };
 
 test('the times of the service fit each other, with the longest confirm timeout that may be set', () => {
-  assert.deepEqual(timingFaults(right), []);
+  assert.deepEqual(timingIssues(right), []);
 });
 
 test('each relation that does not hold is told', () => {
@@ -18,8 +18,8 @@ test('each relation that does not hold is told', () => {
     [{ sinceDays: 7 }, /take effect twice/],
   ];
   for (const [change, words] of wrong) {
-    const faults = timingFaults({ ...right, ...change });
-    assert.equal(faults.length, 1, JSON.stringify(change));
-    assert.match(faults[0] ?? '', words);
+    const issues = timingIssues({ ...right, ...change });
+    assert.equal(issues.length, 1, JSON.stringify(change));
+    assert.match(issues[0] ?? '', words);
   }
 });

@@ -6,12 +6,12 @@ import { DatabaseUrlError, readDatabaseUrl } from './url.ts';
 const url = {
   // The LiteStar service's URLs name SQLAlchemy's driver.
   normalise: (text: string) => text.replace(/^postgres(ql)?\+asyncpg:/, 'postgresql:'),
-  faultsOf(text: string, name: string): readonly string[] {
+  issuesOf(text: string, name: string): readonly string[] {
     try {
       readDatabaseUrl(text, name);
       return [];
     } catch (error) {
-      if (error instanceof DatabaseUrlError) return error.faults;
+      if (error instanceof DatabaseUrlError) return error.issues;
       throw error;
     }
   },

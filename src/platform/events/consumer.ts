@@ -75,7 +75,7 @@ export function createConsumer(parts: ConsumerParts): Consumer {
         await step();
         return true;
       } catch (error) {
-        // A database that is away is no fault of the event, and no other event could be handled either: the order is kept by waiting
+        // A database that is away says nothing about the event, and no other event could be handled either: the order is kept by waiting
         // here, and nothing is counted.
         const isAway = error instanceof DatabaseUnavailableError;
         if (!isAway) log.error({ error }, 'The consumer failed and tries again');
@@ -87,22 +87,22 @@ export function createConsumer(parts: ConsumerParts): Consumer {
   }
 
   /** What is no event of ours. @returns false when the service stops first */
-  function giveUp({ fault, value, delivery }: Extract<Taken, { readonly fault: string }>): Promise<boolean> {
+  function giveUp({ violation, value, delivery }: Extract<Taken, { readonly violation: string }>): Promise<boolean> {
     const { properties, headers } = delivery;
     const { trace_id } = (value ?? {}) as { trace_id?: unknown };
     const traceId = textOf(headers['trace_id'], properties['correlationId'], trace_id);
     return context.run(context.createContext(traceId, textOf(headers['traceparent'])), async () => {
-      const about = { subscription: name, attempts: 1, reason: `breaks the schema: ${fault}` };
+      const about = { subscription: name, attempts: 1, reason: `breaks the schema: ${violation}` };
       if (!(await persist(() => deadLetters.bury(pool, delivery, about)))) return false;
       metrics.deadLettered.inc();
-      log.error({ reason: fault }, 'Received a message that is no event of ours; dead-lettered');
+      log.error({ reason: violation }, 'Received a message that is no event of ours; dead-lettered');
       return true;
     });
   }
 
   async function handle(delivery: Delivery): Promise<Verdict> {
     const taken = intake.read(delivery);
-    if ('fault' in taken || 'ignored' in taken) return (await take(taken, 'delivery')) ? 'settled' : 'give back';
+    if ('violation' in taken || 'ignored' in taken) return (await take(taken, 'delivery')) ? 'settled' : 'give back';
     const one = 'given' in taken ? taken.given : taken.unknown;
     return inOrder(one.subject, async () => {
       if (stopping.aborted || !delivery.isHeld()) return 'give back';
@@ -118,7 +118,7 @@ export function createConsumer(parts: ConsumerParts): Consumer {
   function take(taken: Taken, source: Source): Promise<boolean> {
     if ('given' in taken) return within(taken.given, () => persist(() => settle(taken.given, source)));
     if ('unknown' in taken) return within(taken.unknown, () => persist(() => park(taken.unknown)));
-    return 'fault' in taken ? giveUp(taken) : Promise.resolve(true);
+    return 'violation' in taken ? giveUp(taken) : Promise.resolve(true);
   }
 
   async function bury(delivery: Delivery): Promise<Verdict> {
@@ -172,7 +172,7 @@ export function createConsumer(parts: ConsumerParts): Consumer {
 
   /** Takes out of those that wait what the subscription has no reaction to. */
   async function forget(taken: Taken, { eventId, subject }: Pick<retries.Waiting, 'eventId' | 'subject'>): Promise<void> {
-    if ('fault' in taken && !(await giveUp(taken))) return;
+    if ('violation' in taken && !(await giveUp(taken))) return;
     await persist(() => leave(subject, eventId));
   }
 

@@ -18,7 +18,7 @@ export type Taken =
   /** An event of a type that the subscription leaves alone. */
   | { readonly ignored: Event }
   /** No event of ours. */
-  | { readonly fault: string; readonly value?: unknown; readonly delivery: Delivery };
+  | { readonly violation: string; readonly value?: unknown; readonly delivery: Delivery };
 
 export type Intake = {
   /** The types that this version knows. */
@@ -39,9 +39,9 @@ export function createIntake(
 
   function read(delivery: Delivery): Taken {
     const body = readBody(delivery.body);
-    if ('unreadable' in body) return { fault: body.unreadable, delivery };
+    if ('unreadable' in body) return { violation: body.unreadable, delivery };
     const result = readEvent(body.value);
-    if ('fault' in result) return { fault: result.fault, value: body.value, delivery };
+    if ('violation' in result) return { violation: result.violation, value: body.value, delivery };
     if ('unknown' in result)
       return { unknown: { subscription, event: result.unknown, ...envelopeSubject(result.unknown, delivery), delivery } };
     const { event } = result;

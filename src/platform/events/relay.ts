@@ -28,7 +28,7 @@ export type RelayParts = {
   readonly pool: Pool;
   readonly publisher: Publisher;
   /** Says why an event breaks its schema, if it does. */
-  readonly faultOf: (event: Event) => string | undefined;
+  readonly violationOf: (event: Event) => string | undefined;
   /** Called when events have got their place in the log. */
   readonly onLogged: () => void;
   readonly metrics: EventMetrics;
@@ -101,10 +101,10 @@ async function send(messages: readonly Message[], parts: RelayParts): Promise<Se
 }
 
 /** @returns whether the next event of the subject may follow */
-async function publish(message: Message, sent: Sent, { publisher, faultOf, metrics, log }: RelayParts): Promise<boolean> {
+async function publish(message: Message, sent: Sent, { publisher, violationOf, metrics, log }: RelayParts): Promise<boolean> {
   const { event_type, event_id } = message.event;
-  const fault = faultOf(message.event);
-  const result = fault === undefined ? await publisher.publish(message) : { returned: `the event breaks its schema: ${fault}` };
+  const violation = violationOf(message.event);
+  const result = violation === undefined ? await publisher.publish(message) : { returned: `the event breaks its schema: ${violation}` };
   if (result === 'routed') {
     sent.published.push(message);
     metrics.published.inc();

@@ -24,7 +24,7 @@ export type Subscription = {
 };
 
 /** @returns what keeps these from starting, in words: two of one name, a reaction to no event, an internal event that nobody gets */
-export function subscriptionFaults(subscriptions: readonly Subscription[], definitions: readonly EventDefinition[]): string[] {
+export function subscriptionIssues(subscriptions: readonly Subscription[], definitions: readonly EventDefinition[]): string[] {
   const types = new Map(definitions.map((definition) => [definition.type, definition]));
   const names = subscriptions.map(({ name }) => name);
   const fromLog = subscriptions.filter(({ source }) => source === 'log');

@@ -101,7 +101,7 @@ function isNetwork(text: string): boolean {
   return family !== 0 && (bits === undefined || (Number(bits) >= 1 && Number(bits) <= (family === 4 ? 32 : 128)));
 }
 
-/** What is wrong with settings that are right by themselves; one that is missing here has its own fault already. */
+/** What is wrong with settings that are right by themselves; one that is missing here has its own issue already. */
 export function contradictions({ AUTH, HOST }: { readonly AUTH?: 'off'; readonly HOST?: string }): string[] {
   if (HOST === undefined || AUTH === 'off' || isLoopback(HOST)) return [];
   return [

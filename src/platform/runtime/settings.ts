@@ -10,7 +10,7 @@ export type Rules = {
   /** Of a text that the schema allows: whether it is one. */
   readonly accepts?: (text: string) => boolean;
   /** In place of every other check; for what must not be repeated in a message. */
-  readonly faultsOf?: (text: string, name: string) => readonly string[];
+  readonly issuesOf?: (text: string, name: string) => readonly string[];
 };
 
 /** A time in milliseconds. */

@@ -64,7 +64,7 @@ export function invalidQuery({ parameters }: Operation): fc.Arbitrary<{ query: s
   const known = parameters.filter(({ in: place }) => place === 'query');
   const names = new Set(known.map(({ name }) => name));
   const value = fc.string({ unit: 'binary', maxLength: 20 });
-  const faults: fc.Arbitrary<{ query: string; about: string }>[] = [
+  const mistakes: fc.Arbitrary<{ query: string; about: string }>[] = [
     fc
       .tuple(fc.oneof(fc.constantFrom('__proto__', 'constructor', 'toString', 'Page', 'page[]', 'page.x', 'limit'), value), value)
       .filter(([name]) => name !== '' && !names.has(name))
@@ -81,16 +81,16 @@ export function invalidQuery({ parameters }: Operation): fc.Arbitrary<{ query: s
     if (max !== undefined) texts.push(fc.bigInt({ min: BigInt(max) + 1n, max: BigInt(max) * 1000n }).map(String));
     const broken = fc.oneof(...texts).filter((text) => !isValidParameter(schema, text));
     const some = isOpaque(schema) ? fc.constant('x') : valid(schema).map(String);
-    faults.push(
+    mistakes.push(
       broken.map((text) => ({ query: queryText([[name, text]]), about: `${name} breaks its rule` })),
       fc.tuple(some, some).map((values) => ({ query: queryText(values.map((text) => [name, text])), about: `${name} twice` })),
       fc.constant({ query: `?${name}`, about: `${name} without a value` }),
     );
     if (isOpaque(schema)) continue;
     const malformed = fc.constantFrom('%', '%zz', '%C3%28', '1%', '+1');
-    faults.push(malformed.map((text) => ({ query: `?${name}=${text}`, about: `${name} is malformed` })));
+    mistakes.push(malformed.map((text) => ({ query: `?${name}=${text}`, about: `${name} is malformed` })));
   }
-  return fc.oneof(...faults);
+  return fc.oneof(...mistakes);
 }
 
 const pathParameters = ({ parameters }: Operation) => parameters.filter(({ in: place }) => place === 'path');

@@ -65,13 +65,13 @@ export function validExamples(operation: Operation): fc.Arbitrary<Example> {
 export function invalidExamples(operation: Operation): fc.Arbitrary<Example> {
   const { method, path: target } = operation;
   return fc
-    .tuple(accept(operation), traceHeaders, validBody(operation), fc.oneof(...faultsOf(operation)))
+    .tuple(accept(operation), traceHeaders, validBody(operation), fc.oneof(...mistakesOf(operation)))
     .map(([{ headers }, trace, { headers: bodyHeaders, bytes }, breakOne]) =>
       breakOne({ method, target, headers: { ...headers, ...trace, ...bodyHeaders }, ...(bytes !== undefined && { body: bytes }) }),
     );
 }
 
-type Fault = (right: Call) => Example;
+type Mistake = (right: Call) => Example;
 
 const otherHosts = ['a.example', 'localhost.a.example', '127.0.0.1.a.example', '0.0.0.0:8000', '[::2]:8000', 'xn--localhost-4d7e'];
 const otherPages: Call['headers'][] = [
@@ -84,8 +84,8 @@ const otherPages: Call['headers'][] = [
 ];
 
 // What is refused for who asks, whatever is asked.
-function wrongCallers({ method, responses }: Operation): fc.Arbitrary<Fault>[] {
-  const withHeaders = (headers: Call['headers'], about: string): Fault => {
+function wrongCallers({ method, responses }: Operation): fc.Arbitrary<Mistake>[] {
+  const withHeaders = (headers: Call['headers'], about: string): Mistake => {
     return (right) => exampleOf(method, right.target, { ...right.headers, ...headers }, right.body, about);
   };
   return [
@@ -94,24 +94,24 @@ function wrongCallers({ method, responses }: Operation): fc.Arbitrary<Fault>[] {
   ];
 }
 
-function faultsOf(operation: Operation): fc.Arbitrary<Fault>[] {
-  const faults: fc.Arbitrary<Fault>[] = [
+function mistakesOf(operation: Operation): fc.Arbitrary<Mistake>[] {
+  const mistakes: fc.Arbitrary<Mistake>[] = [
     invalidQuery(operation).map(
-      ({ query, about }): Fault =>
+      ({ query, about }): Mistake =>
         ({ method, headers, body }) =>
           exampleOf(method, `${operation.path}${query}`, headers, body, about),
     ),
     ...invalidPath(operation).map((paths) =>
       paths.map(
-        ({ path, about }): Fault =>
+        ({ path, about }): Mistake =>
           ({ method, headers, body }) =>
             exampleOf(method, path, headers, body, about),
       ),
     ),
     ...wrongCallers(operation),
   ];
-  if (operation.requestBody === undefined) return faults;
-  const withBody = (bytes: Uint8Array | undefined, headers: Record<string, string>, about: string): Fault => {
+  if (operation.requestBody === undefined) return mistakes;
+  const withBody = (bytes: Uint8Array | undefined, headers: Record<string, string>, about: string): Mistake => {
     return ({ method, target, headers: { 'transfer-encoding': _encoding, 'content-type': _type, ...others } }) =>
       exampleOf(method, target, { ...others, ...headers }, bytes, about);
   };
@@ -144,7 +144,7 @@ function faultsOf(operation: Operation): fc.Arbitrary<Fault>[] {
       ),
     );
   });
-  return [...faults, bodies, bodies, bodies];
+  return [...mistakes, bodies, bodies, bodies];
 }
 
 function exampleOf(method: string, target: string, headers: Call['headers'], body: Uint8Array | undefined, about: string): Example {

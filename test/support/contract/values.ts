@@ -113,10 +113,10 @@ const unknownFields = fc.oneof(
 export function invalid(schema: Schema): fc.Arbitrary<{ value: unknown; about: string }> {
   const types = typesOf(schema);
   const wrong = wrongTypes.map((value) => ({ value, about: 'wrong type' }));
-  const faults = [wrong];
-  if (types.includes('string')) faults.push(brokenText(schema).map((value) => ({ value, about: 'breaks a rule of text' })));
-  if (types.includes('object')) faults.push(...brokenObjects(schema));
-  return fc.oneof(...faults).filter(({ value }) => !isValid(schema, value));
+  const mistakes = [wrong];
+  if (types.includes('string')) mistakes.push(brokenText(schema).map((value) => ({ value, about: 'breaks a rule of text' })));
+  if (types.includes('object')) mistakes.push(...brokenObjects(schema));
+  return fc.oneof(...mistakes).filter(({ value }) => !isValid(schema, value));
 }
 
 function brokenObjects(schema: Schema): fc.Arbitrary<{ value: unknown; about: string }>[] {
@@ -124,7 +124,7 @@ function brokenObjects(schema: Schema): fc.Arbitrary<{ value: unknown; about: st
   const whole = valid(schema) as fc.Arbitrary<Record<string, unknown>>;
   // As own fields, whatever their name: an assignment to __proto__ would make none.
   const withField = (value: object, name: string, item: unknown) => Object.fromEntries([...Object.entries(value), [name, item]]);
-  const faults = [
+  const mistakes = [
     ...Object.entries(properties).map(([name, field]) =>
       fc
         .tuple(whole, invalid(field))
@@ -140,10 +140,10 @@ function brokenObjects(schema: Schema): fc.Arbitrary<{ value: unknown; about: st
     })),
     whole.map((value) => ({ value: [value], about: 'an array of one' })),
   ];
-  if (required.length === 0) return faults;
+  if (required.length === 0) return mistakes;
   const missing = fc.tuple(whole, fc.constantFrom(...required)).map(([value, name]) => ({
     value: Object.fromEntries(Object.entries(value).filter(([key]) => key !== name)),
     about: `without ${name}`,
   }));
-  return [...faults, missing];
+  return [...mistakes, missing];
 }

@@ -19,7 +19,7 @@ export function createEventCheck(definitions: readonly EventDefinition[]): (even
 }
 
 /** `unknown`: an event by its envelope, of a type that stands in none of the definitions. */
-export type Read = { readonly event: Event } | { readonly unknown: Event } | { readonly fault: string };
+export type Read = { readonly event: Event } | { readonly unknown: Event } | { readonly violation: string };
 
 /**
  * For who consumes, beside newer versions that publish: fields that its schema does not have are taken out of an event.
@@ -30,12 +30,12 @@ export function createEventReader(definitions: readonly EventDefinition[]): (val
   const checks = new Map(definitions.map(({ type, schema }) => [type, ajv.compile(schema)]));
   const checkEnvelope = ajv.compile(Envelope(EventTypeName, Type.Object({})));
   return (value) => {
-    if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return { fault: 'the body is not a JSON object' };
+    if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return { violation: 'the body is not a JSON object' };
     // Before the checks, which take fields out.
-    if (isOfPredecessor(value)) return { fault: predecessorFault };
+    if (isOfPredecessor(value)) return { violation: predecessorViolation };
     const check = checks.get(typeOf(value) ?? '');
     if ((check ?? checkEnvelope)(value)) return check === undefined ? { unknown: value as Event } : { event: value as Event };
-    return { fault: ajv.errorsText((check ?? checkEnvelope).errors, { dataVar: 'event' }) };
+    return { violation: ajv.errorsText((check ?? checkEnvelope).errors, { dataVar: 'event' }) };
   };
 
   // It says what happened to a user, and neither which event this is nor which version it made.
@@ -58,4 +58,4 @@ function typeOf(event: unknown): string | undefined {
   return typeof type === 'string' ? type : undefined;
 }
 
-const predecessorFault = 'it has no event_id and no version, as the messages of the LiteStar service that Rollcall replaces';
+const predecessorViolation = 'it has no event_id and no version, as the messages of the LiteStar service that Rollcall replaces';

@@ -23,7 +23,7 @@ export async function redrive(pool: Pool, intakes: ReadonlyMap<string, Intake>, 
       const delivery = { body, properties, headers, isHeld: () => true };
       const taken = intakes.get(letter.subscription)?.read(delivery);
       if (taken === undefined) throw new Refused(`there is no subscription "${letter.subscription}"`);
-      if ('fault' in taken) throw new Refused(`it is no event of ours: ${taken.fault}`);
+      if ('violation' in taken) throw new Refused(`it is no event of ours: ${taken.violation}`);
       if ('ignored' in taken) throw new Refused(`the subscription leaves events of type ${taken.ignored.event_type} alone`);
       const one = 'given' in taken ? taken.given : taken.unknown;
       await inbox.lockSubject(tx, one);

@@ -3,12 +3,12 @@ import { Type } from 'typebox';
 import { Ms } from '../../runtime/settings.ts';
 import { RabbitUrlError, readRabbitUrl } from './url.ts';
 
-function faultsOf(text: string): readonly string[] {
+function issuesOf(text: string): readonly string[] {
   try {
     readRabbitUrl(text);
     return [];
   } catch (error) {
-    if (error instanceof RabbitUrlError) return error.faults;
+    if (error instanceof RabbitUrlError) return error.issues;
     throw error;
   }
 }
@@ -16,7 +16,7 @@ function faultsOf(text: string): readonly string[] {
 export const settings = {
   RABBITMQ_URL: Type.Optional(
     Type.String({
-      faultsOf,
+      issuesOf,
       description:
         'RabbitMQ 3.10 or newer, by the AMQP URI specification: `amqp://user:password@host:5672/vhost`, or `amqps://` with TLS. Left out: events are delivered inside the process.',
     }),

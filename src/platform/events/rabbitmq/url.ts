@@ -32,14 +32,14 @@ export type RabbitAddress = {
   readonly tls?: Tls;
 };
 
-/** `faults` has a sentence for each, in which nothing is repeated that may be secret. */
+/** `issues` has a sentence for each, in which nothing is repeated that may be secret. */
 export class RabbitUrlError extends Error {
   override readonly name = 'RabbitUrlError';
-  readonly faults: readonly string[];
+  readonly issues: readonly string[];
 
-  constructor(faults: readonly string[]) {
-    super(faults.join(' '));
-    this.faults = faults;
+  constructor(issues: readonly string[]) {
+    super(issues.join(' '));
+    this.issues = issues;
   }
 }
 
@@ -56,141 +56,141 @@ const fileBytesMax = 1_048_576;
 /** RFC 3986 with the parts that an AMQP URI has. */
 const form = /^(amqps?):\/\/(?:([^/?#]*)@)?(\[[^\]/?#@]*\]|[^:/?#@[\]]*)(?::([^:/?#@]*))?(\/[^?#]*)?(?:\?([^#]*))?(#.*)?$/is;
 
-type Fault = (what: string) => void;
+type Issue = (what: string) => void;
 
 /**
  * The files that the URL names are read here.
  * @throws RabbitUrlError
  */
 export function readRabbitUrl(url: string): RabbitAddress {
-  const faults: string[] = [];
-  const fault: Fault = (what) => faults.push(`RABBITMQ_URL ${what}`);
-  const address = read(url, fault);
-  if (address === undefined || faults.length > 0) throw new RabbitUrlError(faults);
+  const issues: string[] = [];
+  const issue: Issue = (what) => issues.push(`RABBITMQ_URL ${what}`);
+  const address = read(url, issue);
+  if (address === undefined || issues.length > 0) throw new RabbitUrlError(issues);
   return address;
 }
 
-function read(url: string, fault: Fault): RabbitAddress | undefined {
+function read(url: string, issue: Issue): RabbitAddress | undefined {
   const [match, scheme = '', userinfo, host = '', port = '', path, query = '', fragment] = form.exec(url) ?? [];
   if (match === undefined) {
-    fault(
+    issue(
       'must look like amqp://user:password@host:5672/vhost, or amqps:// with TLS: an IPv6 address stands in brackets, there is one host, and / ? # @ in user and password are written %2F %3F %23 %40.',
     );
     return undefined;
   }
-  if (/[\s\p{Cc}]/u.test(url)) fault('has a blank or a control character in it: remove it, or write it as % and its two digits.');
-  if (fragment !== undefined) fault('has a # in it: write %23.');
+  if (/[\s\p{Cc}]/u.test(url)) issue('has a blank or a control character in it: remove it, or write it as % and its two digits.');
+  if (fragment !== undefined) issue('has a # in it: write %23.');
   // With a / or ? in the password that is not escaped, the host would be read from before it, and the rest as something else.
   if (path?.includes('@') || query.includes('@')) {
-    fault('has an @ after the host: write %40, or, where a / or ? is part of the password, %2F or %3F for that.');
+    issue('has an @ after the host: write %40, or, where a / or ? is part of the password, %2F or %3F for that.');
     return undefined;
   }
   const isTls = scheme.toLowerCase() === 'amqps';
-  const [username, password] = readUser(userinfo, fault);
+  const [username, password] = readUser(userinfo, issue);
   return {
-    hostname: readHost(host, fault),
-    port: readPort(port, isTls, fault),
+    hostname: readHost(host, issue),
+    port: readPort(port, isTls, issue),
     username,
     password,
-    vhost: readVhost(path, fault),
-    ...readParameters(query, isTls, fault),
+    vhost: readVhost(path, issue),
+    ...readParameters(query, isTls, issue),
   };
 }
 
-function readUser(userinfo: string | undefined, fault: Fault): [username: string, password: string] {
+function readUser(userinfo: string | undefined, issue: Issue): [username: string, password: string] {
   const [, user, password] = /^([^:]*)(?::(.*))?$/s.exec(userinfo ?? 'guest') ?? [];
   // As RabbitMQ's own client: what is left out is "guest", and what is empty is empty.
-  return [decode('user', user ?? 'guest', fault), decode('password', password ?? 'guest', fault)];
+  return [decode('user', user ?? 'guest', issue), decode('password', password ?? 'guest', issue)];
 }
 
-function readHost(host: string, fault: Fault): string {
+function readHost(host: string, issue: Issue): string {
   if (host.startsWith('[')) {
-    const address = decode('host', host.slice(1, -1), fault);
-    if (!isIPv6(address)) fault('has something else than an IPv6 address in the brackets of its host: write it as in amqp://[::1]:5672.');
+    const address = decode('host', host.slice(1, -1), issue);
+    if (!isIPv6(address)) issue('has something else than an IPv6 address in the brackets of its host: write it as in amqp://[::1]:5672.');
     return address;
   }
-  if (host === '') fault('names no host: write it as in amqp://localhost:5672.');
-  const name = decode('host', host, fault);
-  if (name.includes(',')) fault('names several hosts: write one, such as the name of a load balancer in front of the cluster.');
-  else if (/[^\p{L}\p{M}\p{N}._-]/u.test(name)) fault('has a character in its host that no host name has.');
+  if (host === '') issue('names no host: write it as in amqp://localhost:5672.');
+  const name = decode('host', host, issue);
+  if (name.includes(',')) issue('names several hosts: write one, such as the name of a load balancer in front of the cluster.');
+  else if (/[^\p{L}\p{M}\p{N}._-]/u.test(name)) issue('has a character in its host that no host name has.');
   return name;
 }
 
-function readPort(port: string, isTls: boolean, fault: Fault): number {
+function readPort(port: string, isTls: boolean, issue: Issue): number {
   if (port === '') return isTls ? 5671 : 5672;
   const number = /^\d{1,6}$/.test(port) ? Number(port) : 0;
   if (number < 1 || number > 65_535)
-    fault('must have a port from 1 to 65535 behind its host, or none; user and password stand before an @.');
+    issue('must have a port from 1 to 65535 behind its host, or none; user and password stand before an @.');
   return number;
 }
 
 /** An absent path is the default virtual host. */
-function readVhost(path: string | undefined, fault: Fault): string {
+function readVhost(path: string | undefined, issue: Issue): string {
   // By the specification "amqp://host/" is the virtual host with the empty name, which RabbitMQ refuses to make. Most clients
   // take it for the default.
   if (path === undefined || path === '/') return '/';
   const name = path.slice(1);
   if (name.includes('/')) {
-    fault('has a second / after the host, and the virtual host is one segment: write %2F for a / in its name, as in /team%2Fprod or /%2F.');
+    issue('has a second / after the host, and the virtual host is one segment: write %2F for a / in its name, as in /team%2Fprod or /%2F.');
     return '/';
   }
-  const vhost = decode('virtual host', name, fault);
+  const vhost = decode('virtual host', name, issue);
   // A short string of AMQP.
-  if (Buffer.byteLength(vhost) > 255) fault('has a virtual host with a name of more than 255 bytes.');
+  if (Buffer.byteLength(vhost) > 255) issue('has a virtual host with a name of more than 255 bytes.');
   return vhost;
 }
 
 type Parameters = Pick<RabbitAddress, 'heartbeat' | 'connectionTimeout' | 'acquireTimeout' | 'maxChannels' | 'tls'>;
 
-function readParameters(query: string, isTls: boolean, fault: Fault): Parameters {
+function readParameters(query: string, isTls: boolean, issue: Issue): Parameters {
   const given = new Map<string, string>();
   for (const pair of query.split('&').filter((part) => part !== '')) {
     const [, name = '', text = ''] = /^([^=]*)=?(.*)$/s.exec(pair) ?? [];
     if (!known.includes(name)) {
       // What is not even a word may be a part of a password.
       const which = /^[a-z_]{1,40}$/i.test(name) ? name : 'a parameter';
-      fault(`has ${which} after the ?, which is not allowed: there are ${known.join(', ')}.`);
-    } else if (given.has(name) && name !== 'auth_mechanism') fault(`has ${name} twice: keep one.`);
-    else if (text === '') fault(`has ${name} without a value: write one, or leave it out.`);
+      issue(`has ${which} after the ?, which is not allowed: there are ${known.join(', ')}.`);
+    } else if (given.has(name) && name !== 'auth_mechanism') issue(`has ${name} twice: keep one.`);
+    else if (text === '') issue(`has ${name} without a value: write one, or leave it out.`);
     else if (name === 'auth_mechanism' && text.toLowerCase() !== 'plain')
-      fault('must have no auth_mechanism but plain, the only one that the client has.');
-    else given.set(name, decode(name, text, fault));
+      issue('must have no auth_mechanism but plain, the only one that the client has.');
+    else given.set(name, decode(name, text, issue));
   }
   const numberOf = (name: keyof typeof numbers) => {
     const { minimum, maximum, byDefault } = numbers[name];
     const text = given.get(name) ?? String(byDefault);
     const number = /^\d{1,9}$/.test(text) ? Number(text) : -1;
-    if (number < minimum || number > maximum) fault(`must have ${name} from ${minimum} to ${maximum}, not "${text}".`);
+    if (number < minimum || number > maximum) issue(`must have ${name} from ${minimum} to ${maximum}, not "${text}".`);
     return number;
   };
   // 0 is no limit, by AMQP.
   const maxChannels = given.get('channel_max') === '0' ? numbers.channel_max.byDefault : numberOf('channel_max');
   const connectionTimeout = numberOf('connection_timeout');
   const common = { heartbeat: numberOf('heartbeat'), connectionTimeout, acquireTimeout: connectionTimeout, maxChannels };
-  if (isTls) return { ...common, tls: readTls(given, fault) };
-  for (const name of tlsParameters.filter((each) => given.has(each))) fault(`has ${name} without TLS: write amqps:// for it.`);
+  if (isTls) return { ...common, tls: readTls(given, issue) };
+  for (const name of tlsParameters.filter((each) => given.has(each))) issue(`has ${name} without TLS: write amqps:// for it.`);
   return common;
 }
 
-function readTls(given: ReadonlyMap<string, string>, fault: Fault): Tls {
+function readTls(given: ReadonlyMap<string, string>, issue: Issue): Tls {
   const verify = given.get('verify') ?? 'verify_peer';
-  if (!['verify_peer', 'verify_none'].includes(verify)) fault(`must have verify=verify_peer or verify=verify_none, not "${verify}".`);
+  if (!['verify_peer', 'verify_none'].includes(verify)) issue(`must have verify=verify_peer or verify=verify_none, not "${verify}".`);
   const servername = given.get('server_name_indication');
   if (servername !== undefined && (isIP(servername) !== 0 || !/^[\w.-]+$/.test(servername)))
-    fault('must have the name of a host as server_name_indication, and no address.');
+    issue('must have the name of a host as server_name_indication, and no address.');
   const passphrase = given.get('password');
-  const [ca, cert] = [readPem('cacertfile', given, fault), readPem('certfile', given, fault)];
+  const [ca, cert] = [readPem('cacertfile', given, issue), readPem('certfile', given, issue)];
   // As for RabbitMQ's own client: the key may stand in the same file.
-  const key = given.has('keyfile') ? readPem('keyfile', given, fault) : cert;
-  if (given.has('keyfile') && !given.has('certfile')) fault('has keyfile without certfile: name the certificate that belongs to the key.');
+  const key = given.has('keyfile') ? readPem('keyfile', given, issue) : cert;
+  if (given.has('keyfile') && !given.has('certfile')) issue('has keyfile without certfile: name the certificate that belongs to the key.');
   if (cert !== undefined && key === cert && !pemBlocks(cert, 'private key').length)
-    fault('has certfile without keyfile, and no private key in that file: name the key that belongs to the certificate.');
+    issue('has certfile without keyfile, and no private key in that file: name the key that belongs to the certificate.');
   else if (cert !== undefined && key !== undefined) {
     try {
       createSecureContext({ cert, key, ...(passphrase !== undefined && { passphrase }) });
     } catch (error) {
       const hint = passphrase === undefined ? 'where the key is encrypted, name its password as password=...' : 'is the password right?';
-      fault(`has a certfile and a private key that do not work together (${reasonOf(error)}): are they a pair? ${hint}`);
+      issue(`has a certfile and a private key that do not work together (${reasonOf(error)}): are they a pair? ${hint}`);
     }
   }
   return {
@@ -202,10 +202,10 @@ function readTls(given: ReadonlyMap<string, string>, fault: Fault): Tls {
   };
 }
 
-function readPem(parameter: string, given: ReadonlyMap<string, string>, fault: Fault): Buffer | undefined {
+function readPem(parameter: string, given: ReadonlyMap<string, string>, issue: Issue): Buffer | undefined {
   const path = given.get(parameter);
   if (path === undefined) return undefined;
-  const wrong = (what: string) => fault(`has ${parameter}=${path}, and that ${what}`);
+  const wrong = (what: string) => issue(`has ${parameter}=${path}, and that ${what}`);
   let bytes: Buffer;
   try {
     const stats = statSync(path);

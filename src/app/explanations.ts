@@ -1,4 +1,4 @@
-// What to tell the operator of a fault: a sentence where there is something to mend, the whole error where there is not.
+// What to tell the operator of an error: a sentence where there is something to mend, the whole error where there is not.
 
 import { ConfigError } from '../config.ts';
 import { MigrationError } from '../platform/db/migrate.ts';

@@ -12,7 +12,7 @@ import { createDatabase } from '../support/database.ts';
 import { runNode } from '../support/process.ts';
 
 async function createFolder(stack: AsyncDisposableStack): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'rollcall-faults-'));
+  const folder = await mkdtemp(join(tmpdir(), 'rollcall-errors-'));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
   return folder;
 }
@@ -66,10 +66,10 @@ suite('settings', { concurrency: true }, () => {
     const env = Object.fromEntries(names.map((name) => [name, '~ s3cret:\\u202e?@#%']));
     const { code, stdout, stderr } = await runNode('start.js', env, [], cwd);
     assert.deepEqual([code, stdout], [1, '']);
-    const [head, ...faults] = stderr.trimEnd().split('\n');
+    const [head, ...issues] = stderr.trimEnd().split('\n');
     assert.equal(head, 'The settings are not right:');
     assert.deepEqual(
-      faults.map((fault) => /^ {2}([A-Z_]+) must .+\.$/.exec(fault)?.[1]),
+      issues.map((issue) => /^ {2}([A-Z_]+) must .+\.$/.exec(issue)?.[1]),
       names,
     );
     assert.deepEqual(await readdir(cwd), []);
