@@ -14,9 +14,9 @@ export type Vhost = AsyncDisposable & {
   bind(exchange: string, queue: string, key: string): Promise<void>;
   unbind(exchange: string, queue: string, key: string): Promise<void>;
   isBound(exchange: string, queue: string): Promise<boolean>;
-  /** Up to 5 s old, as all that the broker counts. */
+  /** Those that stand by count too. */
   countConsumers(queue: string): Promise<number>;
-  /** How many messages each queue holds, those under way to a consumer included. Up to 5 s old. */
+  /** How many messages each queue holds, those under way to a consumer included. Up to 5 s old, since the broker counts that often. */
   countMessages(): Promise<Map<string, number>>;
 };
 
@@ -33,7 +33,7 @@ export async function createVhost(amqpUrl: string, managementUrl = findManagemen
   await call('PUT', `permissions/${name}/${new URL(amqpUrl).username || 'guest'}`, everything);
   const url = new URL(amqpUrl);
   url.pathname = `/${name}`;
-  const queues = () => call<{ name: string; consumers?: number; messages?: number }[]>('GET', `queues/${name}`);
+  const queues = () => call<{ name: string; messages?: number }[]>('GET', `queues/${name}`);
   const binding = (exchange: string, queue: string) => `bindings/${name}/e/${exchange}/q/${queue}`;
   return {
     url: url.href,
@@ -46,7 +46,10 @@ export async function createVhost(amqpUrl: string, managementUrl = findManagemen
     // Without arguments a binding's name is its key, percent-encoded by RabbitMQ too.
     unbind: (exchange, queue, key) => call('DELETE', `${binding(exchange, queue)}/${encodeURIComponent(key).replace('*', '%2A')}`),
     isBound: async (exchange, queue) => (await call<unknown[]>('GET', binding(exchange, queue))).length > 0,
-    countConsumers: async (queue) => (await queues()).find((found) => found.name === queue)?.consumers ?? 0,
+    async countConsumers(queue) {
+      const consumers = await call<{ queue: { name: string } }[]>('GET', `consumers/${name}`);
+      return consumers.filter((consumer) => consumer.queue.name === queue).length;
+    },
     countMessages: async () => new Map((await queues()).map(({ name, messages = 0 }) => [name, messages])),
     async [Symbol.asyncDispose]() {
       // A test may have ended the whole broker.

@@ -16,7 +16,7 @@ const versionOf = (data: string | undefined) => JSON.parse(data ?? '{}').data?.v
 
 /** Lets the day expire on which `fillLog` has put the events. */
 async function expire({ database }: TestService): Promise<void> {
-  await using pool = startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 20_000 }, 2);
+  await using pool = startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 20_000 }, 2);
   let dropped: string[] = [];
   while (dropped.length === 0) dropped = await maintain(pool, 30);
   assert.deepEqual(dropped, ['event_20200101']);

@@ -187,7 +187,7 @@ suite('the event log', { concurrency: true }, () => {
   test('expires by whole days, says 410 to a cursor that is too old, and keeps what was not published', async () => {
     await using service = await startService();
     await using pool = startPool(
-      { url: service.database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 },
+      { url: service.database.url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 },
       2,
     );
     for (let n = 0; n < 3; n += 1) await service.createUser();

@@ -17,7 +17,7 @@ suite('many readers at the end of the log', { concurrency: true }, () => {
   test('have each event read once for all of them', async () => {
     await using service = await startService();
     await using pool = startPool(
-      { url: service.database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 },
+      { url: service.database.url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 },
       1,
     );
     let batches = 0;
@@ -84,7 +84,7 @@ suite('many readers at the end of the log', { concurrency: true }, () => {
     await service.createUser();
     await service.backlog(0);
     await using pool = startPool(
-      { url: service.database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 },
+      { url: service.database.url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 },
       1,
     );
     let statements = 0;

@@ -6,13 +6,18 @@ import { suite, test } from 'node:test';
 import { startPool } from '../../src/platform/db/client.ts';
 import { createDatabase } from '../support/database.ts';
 import { startDatabaseNetwork } from '../support/database-network.ts';
-import { type Answer, startService, type TestService } from '../support/service.ts';
+import { type Answer, defaultLimits, startService, type TestService } from '../support/service.ts';
 
 async function startBehindProxy(env: Record<string, string> = {}) {
   const stack = new AsyncDisposableStack();
   const database = stack.use(await createDatabase());
   const proxy = stack.use(await startDatabaseNetwork(database.url));
-  return { stack, database, proxy, start: (more = {}) => startService({ DATABASE_URL: proxy.url, ...env, ...more }, { database }) };
+  return {
+    stack,
+    database,
+    proxy,
+    start: (more = {}) => startService({ ...defaultLimits, DATABASE_URL: proxy.url, ...env, ...more }, { database }),
+  };
 }
 
 const requests: [method: string, path: string, body?: object][] = [
@@ -106,7 +111,7 @@ suite('PostgreSQL away', { concurrency: true }, () => {
   });
 
   test('a row that stays locked is a 503 within three seconds, and nothing was written', async () => {
-    await using service = await startService();
+    await using service = await startService(defaultLimits);
     const { id } = await service.createUser();
     const holder = await service.database.hold('select id from "user" where id = $1 for update', [id]);
     const startedAt = performance.now();
@@ -145,7 +150,7 @@ test('a server that ends a session in the moment of its beginning costs one stat
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const url = `postgresql://rollcall@127.0.0.1:${port}/rollcall?sslmode=disable`;
-  await using pool = startPool({ url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 }, 2);
+  await using pool = startPool({ url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 }, 2);
   const refused = { name: 'DatabaseUnavailableError' };
   await assert.rejects(pool.query('select 1'), refused);
   await assert.rejects(

@@ -59,7 +59,7 @@ test('an outage in an effect is waited for, and counts as no attempt', async () 
 
 test('the relay tells what went wrong, and not the sentence for callers', async () => {
   await using database = await createDatabase();
-  await using pool = startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 }, 2);
+  await using pool = startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 }, 2);
   const captured = captureLog();
   const publisher = createPublisher(() => 'routed');
   const metrics = createMetrics({ name: 'test', version: '0' }).events;

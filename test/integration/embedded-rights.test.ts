@@ -318,7 +318,7 @@ async function makeOldTemplate(): Promise<string> {
   const server = await startOldServer(path);
   const url = `postgresql://rollcall@localhost/rollcall?host=${encodeURIComponent(join(path, 'run'))}`;
   await query(url.replace('/rollcall?', '/postgres?'), 'create database rollcall');
-  await migrate({ url, applicationName: 'old', connectTimeoutMs: 5000, statementTimeoutMs: 0 });
+  await migrate({ url, applicationName: 'old', connectTimeoutMs: 60_000, statementTimeoutMs: 0 });
   for (const statement of [
     `insert into "user" (name, surname, password) values ('John', 'Doe', 'x')`,
     `create table event_20260101 partition of event for values from ('2026-01-01') to ('2026-01-02')`,
@@ -405,7 +405,7 @@ async function assertCarriedOver(dataDir: string, server: Started): Promise<void
     ),
     { code: '22012' },
   );
-  assert.deepEqual(await migrate({ url: server.url, applicationName: 'new', connectTimeoutMs: 5000, statementTimeoutMs: 0 }), []);
+  assert.deepEqual(await migrate({ url: server.url, applicationName: 'new', connectTimeoutMs: 60_000, statementTimeoutMs: 0 }), []);
   if (!isRoot) return;
   const account = (await stat(`/proc/${server.pid}`)).uid;
   assert.equal((await lstat(dataDir)).uid, 0);

@@ -142,7 +142,7 @@ suite('npm run events', { concurrency: true }, () => {
     await using vhost = await createVhost(brokerUrl());
     await using service = await startService({ RUN: 'api' });
     await using pool = startPool(
-      { url: service.database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 },
+      { url: service.database.url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 },
       1,
     );
     await fillLog(service, { events: 1200, bytesEach: 1 });

@@ -23,7 +23,7 @@ suite('behind PgBouncer in transaction mode', { concurrency: true }, async () =>
     await server.query(`create database ${name}`);
     return bouncer.url.replace(/postgres$/, name);
   };
-  const settings = (url: string) => ({ url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 1500 });
+  const settings = (url: string) => ({ url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 1500 });
 
   test('the time limits hold in every transaction', async () => {
     await using pool = startPool(settings(bouncer.url), 1);

@@ -13,7 +13,7 @@ async function startRelay(fateOf: (subject: string) => Fate) {
   await using starting = new AsyncDisposableStack();
   const database = starting.use(await createDatabase());
   const pool: Pool = starting.use(
-    startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 }, 4),
+    startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 }, 4),
   );
   const publisher = createPublisher(({ subject }) => fateOf(subject));
   const metrics = createMetrics({ name: 'test', version: '0' }).events;
@@ -58,7 +58,8 @@ suite('events that came back', { concurrency: true }, () => {
       relay.database,
       times(3000, (n) => `stuck ${n}`),
     );
-    while ((await relay.step()).taken === 500);
+    // On a busy machine the first are due again before the last were tried.
+    while ((await relay.step()).taken >= 500);
     await allDue(relay.database);
     relay.sent();
     await append(
@@ -81,7 +82,8 @@ suite('events that came back', { concurrency: true }, () => {
       relay.database,
       times(1000, (n) => `${n}`),
     );
-    while ((await relay.step()).taken === 500);
+    // On a busy machine the first are due again before the last were tried.
+    while ((await relay.step()).taken >= 500);
     await allDue(relay.database);
     relay.sent();
     while ((await relay.step()).taken > 0);
@@ -181,7 +183,8 @@ suite('events that came back', { concurrency: true }, () => {
       times(200, (n) => `deleted ${n}`),
       'user.deleted',
     );
-    while ((await relay.step()).taken === 500);
+    // On a busy machine the first are due again before the last were tried.
+    while ((await relay.step()).taken >= 500);
     const told = relay.lines.filter(({ event }) => event.endsWith('was returned by the broker; will retry'));
     assert.deepEqual(
       told.map(({ event_type, count, reason, level, trace_id }) => ({ event_type, count, reason, level, trace_id })),

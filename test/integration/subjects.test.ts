@@ -90,7 +90,7 @@ suite('subjects', { concurrency: true }, () => {
     await database.query(
       `insert into inbox (event_id, trace_id, subject, version) values (gen_random_uuid(), 't', '7', 1), (gen_random_uuid(), 't', null, null)`,
     );
-    await migrate({ url: database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 0 });
+    await migrate({ url: database.url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 0 });
     for (const table of ['outbox', 'event', 'event_retry', 'inbox'])
       assert.deepEqual(await database.query(`select subject from ${table} where subject is not null`), [{ subject: 'user:7' }], table);
     assert.deepEqual(await database.query('select aggregate_id from outbox'), [{ aggregate_id: '7' }]);

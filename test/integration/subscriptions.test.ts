@@ -117,7 +117,7 @@ suite('a subscription that reads the log', { concurrency: true }, () => {
     await carrier.line(({ event, component }) => event === 'RabbitMQ connected' && component === 'consumer');
     const taken: string[] = [];
     const mail = await carrier.subscribe('mail', { 'mail.requested': async (_tx, event) => void taken.push(event.event_type) });
-    const connection = new Connection(carrier.rabbitUrl ?? '');
+    const connection = new Connection(carrier.vhost?.url ?? '');
     try {
       await connection.queueDeclare({ queue: 'everything', exclusive: true });
       await connection.queueBind({ queue: 'everything', exchange: 'user_events', routingKey: '#' });

@@ -15,7 +15,7 @@ const made = (subject: string, version: number, event_id: string = crypto.random
 
 async function start() {
   const database = await createDatabase();
-  const pool = startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 }, 2);
+  const pool = startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 }, 2);
   let statements = 0;
   const claim = createClaims({
     query(text, values) {

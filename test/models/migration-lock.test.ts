@@ -9,7 +9,7 @@ import { startPostgres } from '../support/postgres.ts';
 import { startProcess } from '../support/process.ts';
 
 const lockSql = 'select pg_advisory_xact_lock(1919904876)';
-const settings = ({ url }: { url: string }) => ({ url, applicationName: 'second', connectTimeoutMs: 5000, statementTimeoutMs: 5000 });
+const settings = ({ url }: { url: string }) => ({ url, applicationName: 'second', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 });
 const appliedIn = async (database: TestDatabase) =>
   (await migrationStatus(settings(database))).every(({ appliedAt }) => appliedAt !== undefined);
 

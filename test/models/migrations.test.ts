@@ -12,7 +12,7 @@ import { isHash, startPasswords } from '../../src/platform/security/passwords.ts
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { cheapCost, startService } from '../support/service.ts';
 
-const settings = ({ url }: TestDatabase) => ({ url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 });
+const settings = ({ url }: TestDatabase) => ({ url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 });
 
 suite('migrations', { concurrency: true }, () => {
   test('twenty that start at once apply each migration once', async () => {

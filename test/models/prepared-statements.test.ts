@@ -15,7 +15,7 @@ import { startService, type TestService } from '../support/service.ts';
 /** Of each kind of request. */
 const requests = 200;
 const atOnce = 8;
-const connection = { applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 };
+const connection = { applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 };
 const settings = { shared_preload_libraries: 'pg_stat_statements', 'pg_stat_statements.track_planning': 'on' };
 
 async function ask(service: TestService): Promise<void> {

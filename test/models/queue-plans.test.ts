@@ -185,7 +185,12 @@ for (const version of versions) {
     after(() => server[Symbol.asyncDispose]());
     await server.query('create database migrated');
     const urlOf = (database: string) => server.url.replace(/postgres$/, database);
-    const settings = (database: string) => ({ url: urlOf(database), applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs });
+    const settings = (database: string) => ({
+      url: urlOf(database),
+      applicationName: 'test',
+      connectTimeoutMs: 60_000,
+      statementTimeoutMs,
+    });
     await migrate(settings('migrated'));
 
     for (const executions of [1, 6, 100]) {

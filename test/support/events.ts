@@ -1,7 +1,7 @@
 // The parts that carry events, put together by hand: an outbox, a relay that is stepped, a consumer whose reaction the test
 // chooses.
 
-import { createVhost } from '../../harness/management.ts';
+import { createVhost, type Vhost } from '../../harness/management.ts';
 import { createMetrics } from '../../src/app/metrics.ts';
 import { definitions } from '../../src/features/users/events.ts';
 import { type Pool, startPool } from '../../src/platform/db/client.ts';
@@ -31,7 +31,7 @@ export type Carrier = AsyncDisposable &
     readonly database: TestDatabase;
     readonly metrics: EventMetrics;
     readonly pool: Pool;
-    readonly rabbitUrl: string | undefined;
+    readonly vhost: Vhost | undefined;
     /** Starts a consumer; events that come before wait. On RabbitMQ there may be several. @returns its end, as on SIGTERM */
     consume(effect: Effect, options?: { laterContainsEarlier?: boolean }, definitions?: readonly EventDefinition[]): RunningConsumer;
     /** Registers a subscription that reads the log, to be stepped. It begins at the end of the log as it is now. */
@@ -71,17 +71,19 @@ export async function startCarrier(kind: BrokerKind, others: readonly EventDefin
   const captured = captureLog();
   const { log } = captured;
   const metrics = createMetrics({ name: 'test', version: '0' }).events;
-  const pool = starting.use(startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 5000 }, 8));
-  const rabbitUrl = kind === 'RabbitMQ' ? starting.use(await createVhost(process.env['TEST_RABBITMQ_URL'] ?? '')).url : undefined;
+  const pool = starting.use(
+    startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 }, 8),
+  );
+  const vhost = kind === 'RabbitMQ' ? starting.use(await createVhost(process.env['TEST_RABBITMQ_URL'] ?? '')) : undefined;
   const rabbit = {
-    url: rabbitUrl ?? '',
+    url: vhost?.url ?? '',
     appName: 'test',
     confirmTimeoutMs: 5000,
     prefetch: 50,
     bindings: bindingsOf(known.filter(({ audience }) => audience === 'public')),
     consumes: true,
   };
-  const broker: Broker = rabbitUrl === undefined ? createInProcessBroker('test') : createRabbitBroker(rabbit, log);
+  const broker: Broker = vhost === undefined ? createInProcessBroker('test') : createRabbitBroker(rabbit, log);
   const violationOf = createEventCheck(known);
   const publisher = starting.use(broker.startPublisher());
   const consuming = starting.use(new AsyncDisposableStack());
@@ -113,7 +115,7 @@ export async function startCarrier(kind: BrokerKind, others: readonly EventDefin
     database,
     metrics,
     pool,
-    rabbitUrl,
+    vhost,
     consume(effect, options = {}, types = known) {
       const reactions = Object.fromEntries(
         types.filter(({ audience }) => audience === 'public').map(({ type }) => [type, { effect, about, ...options }]),

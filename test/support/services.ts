@@ -40,6 +40,6 @@ async function startPostgres(): Promise<string> {
   await client.end();
   const template = new URL(server.url);
   template.pathname = '/template_rollcall';
-  await migrate({ url: template.href, applicationName: 'test', connectTimeoutMs: 5000, statementTimeoutMs: 0 });
+  await migrate({ url: template.href, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 0 });
   return server.adminUrl;
 }
