@@ -26,9 +26,11 @@ type Applied = {
   readonly applied_at: string;
 };
 
+// Not by to_regclass: inside a transaction it may still answer as before another one's commit, from the cache of names of its session.
+const tableSql = (name: string) => `select from pg_class where relname = '${name}' and pg_table_is_visible(oid)`;
+
 async function readApplied(client: pg.Client): Promise<Applied[]> {
-  const known = await client.query<{ exists: boolean }>("select to_regclass('schema_migration') is not null as exists");
-  if (!known.rows[0]?.exists) return [];
+  if (!(await client.query(tableSql('schema_migration'))).rowCount) return [];
   // An older version has made the table without that column.
   const { rows } = await client.query<Applied>(
     `select version, name, checksum, to_jsonb(done) ->> 'oldest_code' as oldest_code, applied_at::text
@@ -193,8 +195,8 @@ async function applyNextStep(
 
 async function isPrepared(client: pg.Client): Promise<boolean> {
   const { rows } = await client.query(
-    `select from pg_attribute
-     where attrelid = to_regclass('schema_migration') and attname = 'oldest_code' and to_regclass('schema_migration_step') is not null`,
+    `${tableSql('schema_migration')} and exists (select from pg_attribute where attrelid = pg_class.oid and attname = 'oldest_code')
+       and exists (${tableSql('schema_migration_step')})`,
   );
   return rows.length > 0;
 }
@@ -290,8 +292,7 @@ async function findHolder(client: pg.Client): Promise<string> {
 
 /** Whether the database has them all; asked while `migrate` has not come to its end. */
 export async function hasEveryMigration(db: Db): Promise<boolean> {
-  const [known] = await db.query<{ exists: boolean }>("select to_regclass('schema_migration') is not null as exists");
-  if (!known?.exists) return false;
+  if ((await db.query(tableSql('schema_migration'))).length === 0) return false;
   const applied = await db.query<{ version: number }>('select version from schema_migration');
   const versions = new Set(applied.map(({ version }) => version));
   return (await readMigrations()).every(({ version }) => versions.has(version));

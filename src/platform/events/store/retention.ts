@@ -39,7 +39,7 @@ async function makePartition(tx: Db, ahead: number): Promise<void> {
        day date := (now() at time zone 'UTC')::date + ${ahead};
        name text := 'event_' || to_char(day, 'YYYYMMDD');
      begin
-       if to_regclass(name) is null and not exists (
+       if not exists (select from pg_class where relname = name and pg_table_is_visible(oid)) and not exists (
          select from event_default where logged_at >= day::timestamp at time zone 'UTC' and logged_at < (day + 1)::timestamp at time zone 'UTC'
        ) then
          execute format('create table %I partition of event for values from (%L) to (%L)',
