@@ -12,6 +12,7 @@ export const features = [users, feed, subscriptionsFeature, health] as const sat
 const all: readonly Feature[] = features;
 export const definitions = all.flatMap(({ events = [] }) => events);
 export const subscriptions = all.flatMap((feature) => feature.subscriptions ?? []);
+export const loops = all.flatMap((feature) => feature.loops ?? []);
 /** Every problem that there is, by status. */
 export const problems = [problemsOfAny, ...all.map((feature) => feature.problems ?? {}), problemsOfEvents]
   .flatMap((table) => Object.values(table))

@@ -2,7 +2,7 @@
 
 import { type Config, ConfigError } from '../config.ts';
 import { createDatabaseCheck } from '../features/health/database.ts';
-import { definitions, subscriptions } from '../features.ts';
+import { definitions, loops, subscriptions } from '../features.ts';
 import { type ConnectionSettings, type Pool, startPool } from '../platform/db/client.ts';
 import type { Broker } from '../platform/events/broker.ts';
 import { asyncApiDocument } from '../platform/events/contract/asyncapi.ts';
@@ -136,6 +136,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const precedence = createPrecedence();
   const streams = starting.use(startStreams({ ...streamLimits, streamsMax: config.STREAMS_MAX, ...options.streamLimits }, precedence, log));
   if (runs('relay')) starting.use(startLoop(() => maintainLog(eventsPool, config.EVENT_RETENTION_DAYS, log)));
+  if (runs('api')) for (const start of loops) starting.use(start(eventsPool, () => schema.ready));
   const onLogged = () => {
     tail.wake();
     consuming?.wake();

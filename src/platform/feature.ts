@@ -9,6 +9,7 @@ import type { Tail } from './events/tail.ts';
 import type { App } from './http/server.ts';
 import type { Streams } from './http/streams.ts';
 import type { ProblemKind } from './problem.ts';
+import type { Loop } from './runtime/loop.ts';
 import type { Slots } from './runtime/slots.ts';
 import type { Passwords } from './security/passwords.ts';
 import type { Registry } from './telemetry/metrics.ts';
@@ -60,5 +61,7 @@ export type Feature<Values = never> = {
   readonly subscriptions?: readonly Subscription[];
   /** Whether its routes are served by a process that does not run the API, too. */
   readonly isForProbes?: boolean;
+  /** What it does by itself, in each process that runs the API. */
+  readonly loops?: readonly ((pool: Pool, isReady: () => boolean) => Loop)[];
   routes(app: App, platform: Platform, values: Values): void;
 };

@@ -4,6 +4,7 @@ import DataLoader from 'dataloader';
 import type { Db } from '../../platform/db/client.ts';
 import { timestampSql } from '../../platform/events/store/outbox.ts';
 import { Problem } from '../../platform/problem.ts';
+import { placeSql, totalSql } from './count.ts';
 import { type ShownName, shownNames } from './fields.ts';
 import { problems as own } from './problems.ts';
 import type { User } from './schemas.ts';
@@ -52,18 +53,21 @@ export function createUserReader(db: Db): (id: string) => Promise<User> {
   };
 }
 
-// What a deep page skips is counted in the index alone, without a look at the rows.
-const listSql = `select total, ${columnsSql}
-     from (select count(*) as total from "user") as counted
-     left join lateral (
-       select id, ${shownSql}, created_at, updated_at from "user"
-       where id >= (select id from "user" order by id limit 1 offset ($2::bigint - 1) * $1) order by id limit $1
-     ) as page on true
-     order by id`;
+const pageSql = (place: string, rows: string) => `with ${totalSql}${place}
+   select total, ${columnsSql}
+   from counted left join lateral (select id, ${shownSql}, created_at, updated_at from "user" ${rows}) as page on true
+   order by id`;
+const firstPageSql = pageSql('', 'order by id limit $1');
+// Within the block that the page begins in, at most a thousand users are skipped.
+const listSql = pageSql(
+  `, ${placeSql('(($2::bigint - 1) * $1)')}`,
+  'where id >= (select place.id from place) order by id limit $1 offset coalesce((select ($2::bigint - 1) * $1 - passed from place), 0)',
+);
 
 /** One page in order of id, and the number of all users, both of the same moment. */
 export async function listUsers(db: Db, page: number, perPage: number): Promise<{ users: User[]; total: number }> {
-  const rows = await db.query<{ total: string } & (UserRow | { id: null })>(listSql, [perPage, page]);
+  type Row = { total: string } & (UserRow | { id: null });
+  const rows = await (page === 1 ? db.query<Row>(firstPageSql, [perPage]) : db.query<Row>(listSql, [perPage, page]));
   // An empty page is one row that has only the total.
   return { users: rows.filter((row): row is { total: string } & UserRow => row.id !== null).map(userOf), total: Number(rows[0]?.total) };
 }
