@@ -162,6 +162,75 @@ create table "user" (
   constraint user_timestamps_range CHECK (((created_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (created_at < '10000-01-01 00:00:00+00'::timestamp with time zone) AND (updated_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (updated_at < '10000-01-01 00:00:00+00'::timestamp with time zone)))
 );
 CREATE INDEX user_created_at_idx ON public."user" USING btree (created_at);
+CREATE TRIGGER user_count_delete AFTER DELETE ON public."user" REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION count_deleted_users();
+CREATE TRIGGER user_count_id AFTER UPDATE OF id ON public."user" FOR EACH ROW WHEN ((old.id IS DISTINCT FROM new.id)) EXECUTE FUNCTION count_moved_user();
+CREATE TRIGGER user_count_insert AFTER INSERT ON public."user" REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION count_inserted_users();
+CREATE TRIGGER user_count_truncate AFTER TRUNCATE ON public."user" FOR EACH STATEMENT EXECUTE FUNCTION count_no_users();
+
+create table "user_count" (
+  block bigint not null,
+  status text not null,
+  count bigint not null,
+  constraint user_count_pkey PRIMARY KEY (block, status)
+);
+
+create table "user_count_delta" (
+  block bigint not null,
+  status text not null,
+  delta integer not null
+);
+
+create table "user_count_sum" (
+  blocks bigint not null,
+  status text not null,
+  count bigint not null,
+  constraint user_count_sum_pkey PRIMARY KEY (blocks, status)
+);
+
+CREATE OR REPLACE FUNCTION public.count_deleted_users()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+begin
+  insert into user_count_delta (block, status, delta) select id / 1000, 'active', -count(*) from deleted group by id / 1000;
+  return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.count_inserted_users()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+begin
+  insert into user_count_delta (block, status, delta) select id / 1000, 'active', count(*) from inserted group by id / 1000;
+  return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.count_moved_user()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+begin
+  insert into user_count_delta (block, status, delta) values (old.id / 1000, 'active', -1), (new.id / 1000, 'active', 1);
+  return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.count_no_users()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO '$user', 'public'
+AS $function$
+begin
+  -- And not delete, which would leave what has just been committed behind the snapshot of the transaction.
+  truncate user_count, user_count_sum, user_count_delta;
+  return null;
+end $function$;
 
 CREATE OR REPLACE FUNCTION public.event_retry_release_earliest()
  RETURNS trigger

@@ -64,10 +64,30 @@ const listSql = pageSql(
   'where id >= (select place.id from place) order by id limit $1 offset coalesce((select ($2::bigint - 1) * $1 - passed from place), 0)',
 );
 
+type Row = { total: string } & (UserRow | { id: null });
+const isUser = (row: Row): row is { total: string } & UserRow => row.id !== null;
+
+const afterSql = `select ${columnsSql} from "user" where id > $1::bigint order by id limit $2`;
+const countedAfterSql = `with ${totalSql}
+   select total, ${columnsSql}
+   from counted left join lateral (
+     select id, ${shownSql}, created_at, updated_at from "user" where id > $1::bigint order by id limit $2
+   ) as page on true
+   order by id`;
+
+type Slice = { readonly users: User[]; readonly total: number | undefined; readonly isLast: boolean };
+
+/** The users behind an id in order of id, and with `count` the number of all, both of the same moment. */
+export async function listUsersAfter(db: Db, id: string, limit: number, count: boolean): Promise<Slice> {
+  // One more, which says whether there are others.
+  const rows = await db.query<Row>(count ? countedAfterSql : afterSql, [id, limit + 1]);
+  const users = rows.filter(isUser).map(userOf);
+  return { users: users.slice(0, limit), total: count ? Number(rows[0]?.total) : undefined, isLast: users.length <= limit };
+}
+
 /** One page in order of id, and the number of all users, both of the same moment. */
 export async function listUsers(db: Db, page: number, perPage: number): Promise<{ users: User[]; total: number }> {
-  type Row = { total: string } & (UserRow | { id: null });
   const rows = await (page === 1 ? db.query<Row>(firstPageSql, [perPage]) : db.query<Row>(listSql, [perPage, page]));
   // An empty page is one row that has only the total.
-  return { users: rows.filter((row): row is { total: string } & UserRow => row.id !== null).map(userOf), total: Number(rows[0]?.total) };
+  return { users: rows.filter(isUser).map(userOf), total: Number(rows[0]?.total) };
 }

@@ -4,15 +4,16 @@ import type { IncomingMessage } from 'node:http';
 import { Type } from 'typebox';
 import type { Db, Pool } from '../../platform/db/client.ts';
 import { clientNetwork } from '../../platform/http/client-address.ts';
+import { formatKeyCursor, parseKeyCursor } from '../../platform/http/cursor.ts';
 import { mediaTypes } from '../../platform/http/negotiation.ts';
-import { Page, PageQuery, perPageDefault } from '../../platform/http/paging.ts';
+import { limitDefault, Page, PageQuery, perPageDefault } from '../../platform/http/paging.ts';
 import { answer, bodyRefusals, reference, refusals } from '../../platform/http/responses.ts';
 import type { App } from '../../platform/http/server.ts';
-import { problems } from '../../platform/problem.ts';
+import { Problem, problems } from '../../platform/problem.ts';
 import type { Caller } from '../../platform/runtime/turns.ts';
 import { type CommandParts, createUser, deleteUser, updateUser } from './commands.ts';
 import { problems as own } from './problems.ts';
-import { createUserReader, listUsers } from './queries.ts';
+import { createUserReader, listUsers, listUsersAfter } from './queries.ts';
 import { exampleUser, NewUser, User, UserChange, UserId } from './schemas.ts';
 
 export type UserRoutesParts = CommandParts & {
@@ -30,6 +31,8 @@ const Deletion = Type.Object(
   { $id: 'Deletion', additionalProperties: false },
 );
 const tags = ['users'];
+/** In its cursors. */
+const list = 'users';
 const consumes = [...mediaTypes];
 const aUser = reference<User>('User');
 const config = { access: 'anyone' } as const;
@@ -81,16 +84,43 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         tags,
         operationId: 'listUsers',
         summary: 'List users',
-        description: 'A page by its number, in order of the ids. A page after the last one is empty.',
+        description:
+          'In order of the ids: a page by its number, or with `limit` and `after` from a cursor on, whose cost is the same wherever it is. A page after the last one is empty.',
         querystring: PageQuery,
         response: {
-          200: answer('A page of users.', reference('UserPage'), { users: [exampleUser], total: 1, page: 1, per_page: 10 }),
+          200: answer(
+            'A page of users.',
+            reference('UserPage'),
+            { users: [exampleUser], total: 1, page: 1, per_page: 10 },
+            {
+              link: {
+                type: 'string',
+                'x-optional': true,
+                description: 'The next page, with `rel="next"`; of pages from `after` on, but not of the last one.',
+              },
+            },
+          ),
           ...refusals(problems.database_unavailable),
         },
       },
     },
-    async ({ query: { page = 1, per_page = perPageDefault } }, reply) =>
-      reply.send({ ...(await listUsers(db, page, per_page)), page, per_page }),
+    async ({ query }, reply) => {
+      const { page = 1, per_page = perPageDefault, limit = limitDefault, after, count = 'false' } = query;
+      if (query.limit === undefined && after === undefined && query.count === undefined)
+        return reply.send({ ...(await listUsers(db, page, per_page)), page, per_page });
+      const { users, total, isLast } = await listUsersAfter(db, readCursor(after), limit, count === 'true');
+      const last = users.at(-1);
+      const next = isLast || last === undefined ? undefined : formatKeyCursor(list, String(last.id));
+      if (next !== undefined) {
+        const link = new URLSearchParams({
+          ...(query.limit !== undefined && { limit: String(limit) }),
+          ...(query.count !== undefined && { count }),
+          after: next,
+        });
+        reply.header('link', `</users/?${link}>; rel="next"`);
+      }
+      return reply.send({ users, ...(total !== undefined && { total }), ...(next !== undefined && { next }) });
+    },
   );
 
   app.get(
@@ -177,6 +207,14 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
       return reply.send({ message: `User with id ${id} has been deleted` });
     },
   );
+}
+
+/** @returns the id behind which the page begins */
+function readCursor(text: string | undefined): string {
+  const id = text === undefined ? '0' : parseKeyCursor(list, text);
+  if (id !== undefined && /^(0|[1-9]\d{0,15})$/.test(id)) return id;
+  const violations = [{ key: 'after', message: 'is no cursor of this service', source: 'query' as const }];
+  throw new Problem(problems.validation_failed, 'Validation failed for GET /users/', { violations });
 }
 
 /** Whose turn it is when a password waits to be hashed. */

@@ -1,8 +1,12 @@
-// Pages of a list by number.
-import { type Static, type TSchema, Type } from 'typebox';
+// Pages of a list: by number, or from a key on.
+import { type Static, type TOptional, type TSchema, type TString, Type } from 'typebox';
 
 export const perPageDefault = 10;
 const perPageMax = 100;
+export const limitDefault = 100;
+const limitMax = 1000;
+const numbers = ['page', 'per_page'];
+export const cursorExample = 'IhM-inVzZXJzOjQ3MTE';
 
 export const PageQuery = Type.Object(
   {
@@ -11,6 +15,34 @@ export const PageQuery = Type.Object(
     ),
     per_page: Type.Optional(
       Type.Integer({ minimum: 1, maximum: perPageMax, default: perPageDefault, description: 'Entries of a page.', examples: [10] }),
+    ),
+    limit: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: limitMax,
+        default: limitDefault,
+        'x-excludes': numbers,
+        description: 'Most entries of a page from `after` on, which costs the same wherever it is. Not with `page` or `per_page`.',
+        examples: [100],
+      }),
+    ),
+    after: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 100,
+        pattern: '^[A-Za-z0-9_-]+$',
+        'x-pattern-message': 'is no cursor of this service',
+        'x-excludes': numbers,
+        description: 'Cursor: the `next` of the page before. Not with `page` or `per_page`.',
+        examples: [cursorExample],
+      }),
+    ),
+    count: Type.Optional(
+      Type.Enum(['true', 'false'], {
+        'x-excludes': numbers,
+        description: '`true`: a page from `after` on has `total`, too. Not with `page` or `per_page`.',
+        examples: ['true'],
+      }),
     ),
   },
   { additionalProperties: false },
@@ -29,7 +61,14 @@ export function Page<Name extends string, Item extends TSchema>(id: string, name
       total: numbered(0, 'Number of all entries, over all pages.'),
       page: numbered(1, 'Number of this page.'),
       per_page: numbered(1, 'Most entries of a page.'),
-    } as Record<Name, ReturnType<typeof Type.Array<Item>>> & Record<'total' | 'page' | 'per_page', ReturnType<typeof numbered>>,
+      next: Type.Optional(
+        Type.String({
+          description: 'Cursor of the next page, of pages from `after` on. Not there: this is the last one.',
+          examples: [cursorExample],
+        }),
+      ),
+    } as Record<Name, ReturnType<typeof Type.Array<Item>>> &
+      Record<'total' | 'page' | 'per_page', ReturnType<typeof numbered>> & { next: TOptional<TString> },
     { $id: id, additionalProperties: false },
   );
 }

@@ -19,6 +19,8 @@ export function addValidation(app: FastifyInstance): void {
   ajv.addKeyword('x-pattern-message');
   // What the OpenAPI document says instead (portable.ts).
   ajv.addKeyword('x-documented');
+  // Of a query parameter: those that must not come with it.
+  ajv.addKeyword('x-excludes');
   // Changes the value before the rules of its length and characters look at it.
   ajv.addKeyword({
     keyword: 'x-normalize',
@@ -55,8 +57,9 @@ export function addValidation(app: FastifyInstance): void {
     return (value: unknown) => {
       const read = source === 'query' ? readNumbers(value as Record<string, unknown>, schema) : value;
       if (hasManyFields(read)) return { error: new Refused([{ key: '', message: `must not have more than ${fieldsMax} fields`, source }]) };
-      if (validate(read)) return { value: read };
-      return { error: new Refused((validate.errors ?? []).map((error) => violationOf(error, source))) };
+      const violations = validate(read) ? [] : (validate.errors ?? []).map((error) => violationOf(error, source));
+      if (source === 'query') violations.push(...exclusionsOf(read as Record<string, unknown>, schema));
+      return violations.length === 0 ? { value: read } : { error: new Refused(violations) };
     };
   });
 }
@@ -98,6 +101,17 @@ function readNumbers(query: Record<string, unknown>, schema: object): Record<str
     if (type === 'integer' && typeof value === 'string' && /^(0|[1-9]\d{0,15})$/.test(value)) read[name] = Number(value);
   }
   return read;
+}
+
+function exclusionsOf(query: Record<string, unknown>, schema: object): Violation[] {
+  const { properties = {} } = schema as { properties?: Record<string, { 'x-excludes'?: readonly string[] }> };
+  return Object.entries(properties).flatMap(([name, { 'x-excludes': excluded = [] }]) =>
+    query[name] === undefined
+      ? []
+      : excluded
+          .filter((other) => query[other] !== undefined)
+          .map((other): Violation => ({ key: other, message: `is not allowed with ${name}`, source: 'query' })),
+  );
 }
 
 function violationOf({ keyword, params, instancePath, message, parentSchema }: ErrorObject, source: Violation['source']): Violation {

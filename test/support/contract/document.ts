@@ -8,6 +8,7 @@ import { NewUser, UserChange } from '../../../src/features/users/schemas.ts';
 export type Schema = {
   readonly type?: string | readonly string[];
   readonly anyOf?: readonly Schema[];
+  readonly enum?: readonly unknown[];
   readonly items?: { readonly enum?: readonly unknown[] };
   readonly minItems?: number;
   readonly maxItems?: number;
@@ -21,6 +22,9 @@ export type Schema = {
   readonly examples?: readonly unknown[];
   readonly default?: unknown;
   readonly 'x-normalize'?: 'nfc' | 'nfc-trim';
+  readonly 'x-excludes'?: readonly string[];
+  /** Of a header: not with every answer. */
+  readonly 'x-optional'?: boolean;
 };
 type Parameter = { readonly name: string; readonly in: 'path' | 'query'; readonly required: boolean; readonly schema: Schema };
 type Media = { readonly schema: Schema; readonly examples?: Readonly<Record<string, unknown>> };
@@ -109,7 +113,7 @@ function inlined(root: unknown): unknown {
 
 export const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true });
 addFormats.default(ajv);
-ajv.addVocabulary(['x-normalize', 'x-pattern-message']);
+ajv.addVocabulary(['x-normalize', 'x-pattern-message', 'x-excludes', 'x-optional']);
 const validators = new Map<Schema, ValidateFunction>();
 
 function validatorOf(schema: Schema): ValidateFunction {

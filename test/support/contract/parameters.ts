@@ -28,10 +28,15 @@ export function validQuery({ parameters }: Operation): fc.Arbitrary<string> {
       const pair = value.map((text) => [name, String(text)] as const);
       return required ? pair : fc.option(pair, { nil: undefined });
     });
-  return fc
-    .tuple(fc.boolean(), ...pairs)
-    .map(([reversed, ...some]) => some.filter((pair) => pair !== undefined).toSorted(() => (reversed ? -1 : 1)))
-    .map(queryText);
+  const excludedBy = new Map(parameters.map(({ name, schema }) => [name, new Set(schema['x-excludes'])]));
+  return (
+    fc
+      .tuple(fc.boolean(), ...pairs)
+      .map(([reversed, ...some]) => some.filter((pair) => pair !== undefined).toSorted(() => (reversed ? -1 : 1)))
+      // What the first parameter does not allow beside it is left out.
+      .map((some) => some.filter(([name]) => !some.some(([other]) => excludedBy.get(other)?.has(name))))
+      .map(queryText)
+  );
 }
 
 export const numbersThatAreNone = [

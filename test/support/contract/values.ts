@@ -75,6 +75,7 @@ export function valid(schema: Schema): fc.Arbitrary<unknown> {
     return fc.oneof({ arbitrary: fc.constant(null), weight: 1 }, { arbitrary: others, weight: 5 });
   }
   const [type] = types;
+  if (schema.enum !== undefined) return fc.constantFrom(...schema.enum);
   if (type === 'string' && schema['x-normalize'] !== undefined) return freeText(schema).filter((text) => isValid(schema, text));
   if (type === 'string' && schema.pattern !== undefined) {
     return fc.stringMatching(new RegExp(schema.pattern, 'u')).filter((text) => isValid(schema, text));
