@@ -87,6 +87,9 @@ export function check(history: History): Verdict {
     if (further > 0) report.add('lost', `of user ${userId} version(s) ${missing.join(', ')} have no event or no effect`, further);
   }
 
+  if (history.total !== history.users.length)
+    report.add('unexpected', `the list has a total of ${history.total}, and the table ${history.users.length} users`);
+
   const duplicatedOnWire = checkWireOrder(history.deliveries, report);
   checkEffectOrder(history, events, report);
   checkTimeOrder(changes, eventsOfAttempt, report);

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Vhost } from '../harness/management.ts';
 import { startNetwork } from '../harness/network.ts';
 import { findPort } from '../harness/ports.ts';
+import { listUsers } from '../src/features/users/queries.ts';
 import type { Broker } from './broker.ts';
 import type { History } from './history.ts';
 import { Instance } from './instance.ts';
@@ -258,9 +259,10 @@ function watch({ postgres, broker, database, vhost, wire, instances, load }: Par
     },
 
     async readHistory(): Promise<History> {
-      const [effects, users, depth, queued] = await Promise.all([
+      const [effects, users, list, depth, queued] = await Promise.all([
         database.query<{ event_id: string; trace_id: string }>('select event_id, trace_id from chaos.effect order by seq'),
         database.query<{ id: string; version: string; name: string }>('select id, version, name from "user" order by id'),
+        listUsers(database, 1, 1),
         outboxDepth(),
         countQueued(),
       ]);
@@ -269,6 +271,7 @@ function watch({ postgres, broker, database, vhost, wire, instances, load }: Par
         deliveries: wire.deliveries,
         effects: effects.map(({ event_id, trace_id }) => ({ eventId: event_id, traceId: trace_id })),
         users: users.map(({ id, version, name }) => ({ id: Number(id), version: Number(version), name })),
+        total: list.total,
         outboxDepth: depth,
         queued,
       };

@@ -51,6 +51,8 @@ export type History = {
   readonly effects: readonly Effect[];
   /** The table at the end. */
   readonly users: readonly UserRow[];
+  /** The `total` of the list at the end. */
+  readonly total: number;
   readonly outboxDepth: number;
   /** Messages in all of the service's queues, and rows of deliveries that wait or were given up. */
   readonly queued: number;

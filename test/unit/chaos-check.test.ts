@@ -4,7 +4,15 @@ import { suite, test } from 'node:test';
 import { check, longestOutageMs, type Verdict } from '../../chaos/check.ts';
 import type { Attempt, Delivery, Effect, History, UserRow } from '../../chaos/history.ts';
 
-type Story = { attempts: Attempt[]; deliveries: Delivery[]; effects: Effect[]; users: UserRow[]; outboxDepth: number; queued: number };
+type Story = {
+  attempts: Attempt[];
+  deliveries: Delivery[];
+  effects: Effect[];
+  users: UserRow[];
+  total?: number;
+  outboxDepth: number;
+  queued: number;
+};
 type Kind = 'create' | 'update' | 'delete';
 
 /** Tells a history change by change; a test then takes something away, adds something or swaps something. */
@@ -53,6 +61,9 @@ class Teller {
   }
 }
 
+/** The total of the list is that of the table, where the story says nothing else. */
+const judge = (story: Story): Verdict => check({ total: story.users.length, ...story } satisfies History);
+
 /** User 1 is made, changed twice and stays; user 2 is made and deleted. */
 function good(): Story {
   const teller = new Teller()
@@ -68,14 +79,14 @@ function good(): Story {
 function told(change: (story: Story) => void): Verdict {
   const story = good();
   change(story);
-  return check(story as History);
+  return judge(story);
 }
 
 function tell(change: (teller: Teller) => void): Verdict {
   const teller = new Teller();
   Object.assign(teller.story, good());
   change(teller);
-  return check(teller.story);
+  return judge(teller.story);
 }
 
 const without = <Item>(items: Item[], matches: (item: Item) => boolean) => {
@@ -116,7 +127,7 @@ function faults(verdict: Verdict): Partial<Verdict> {
 
 suite('the chaos checker passes', () => {
   test('a history in which every change was acknowledged, announced and handled, in order', () => {
-    const verdict = check(good());
+    const verdict = judge(good());
     assert.deepEqual(verdict.findings, []);
     assert.equal(verdict.passed, true);
     assert.deepEqual(
@@ -126,7 +137,7 @@ suite('the chaos checker passes', () => {
   });
 
   test('a history in which nothing happened', () => {
-    assert.equal(check(new Teller().story).passed, true);
+    assert.equal(judge(new Teller().story).passed, true);
   });
 
   test('a change whose answer is unknown, whether it was made or not, and counts those that were', () => {
@@ -179,6 +190,14 @@ suite('the chaos checker passes', () => {
 });
 
 suite('the chaos checker fails', () => {
+  test('where the total of the list is not the number of rows', () => {
+    const verdict = told((story) => {
+      story.total = 2;
+    });
+    assert.deepEqual(faults(verdict), { unexpected: 1 });
+    assert.match(verdict.findings.join(), /the list has a total of 2, and the table 1 users/);
+  });
+
   test('where an acknowledged change has no event', () => {
     const verdict = told(({ deliveries, effects }) => {
       without(deliveries, ({ traceId }) => traceId === 'b');
