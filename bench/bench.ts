@@ -16,6 +16,7 @@ import { memory } from './memory.ts';
 import { deepList, getById, list } from './reads.ts';
 import { relay } from './relay.ts';
 import type { Measurement } from './row.ts';
+import { bySize } from './sizes.ts';
 import { type Stage, startStage } from './stage.ts';
 import { start } from './start.ts';
 import { stuckEvents } from './stuck.ts';
@@ -43,9 +44,10 @@ const measurements = {
 } as const satisfies Record<string, Measurement>;
 const keys = Object.keys(measurements);
 
-const usage = `npm run bench -- [--only get,post] [--seconds 4] [--json] [--profile folder]
+const usage = `npm run bench -- [--only get,post] [--users 10000,1000000] [--seconds 4] [--json] [--profile folder]
 
   --only      some of: ${keys.join(', ')}
+  --users     instead: the same reads at these numbers of users, side by side; 10,000,000 take 10 GB of disk
   --seconds   measured time for each side of a row, from 1 to 60
   --json      every round's figures, for a program
   --profile   folder for CPU profiles of the service; the figures then include the profiler
@@ -58,15 +60,22 @@ function readOptions() {
   const { values } = parse();
   const only = values.only.split(',');
   const seconds = Number(values.seconds);
+  const sizes = values.users
+    ?.split(',')
+    .map(Number)
+    .toSorted((a, b) => a - b);
+  if (sizes?.some((size) => !(Number.isInteger(size) && size >= 1000 && size <= 100_000_000 && size % 1000 === 0)))
+    throw new UsageError('--users is numbers by comma, whole thousands from 1000 to 100000000');
   const unknown = only.filter((key) => !keys.includes(key));
   if (unknown.length > 0) throw new UsageError(`--only does not know ${unknown.join(', ')}`);
   if (!(seconds >= 1 && seconds <= 60)) throw new UsageError('--seconds is a number from 1 to 60');
-  return { ...values, only, seconds, profileFolder: values.profile === undefined ? undefined : resolve(values.profile) };
+  return { ...values, only, sizes, seconds, profileFolder: values.profile === undefined ? undefined : resolve(values.profile) };
 }
 
 function parse() {
   const options = {
     only: { type: 'string', default: keys.join(',') },
+    users: { type: 'string' },
     seconds: { type: 'string', default: '4' },
     json: { type: 'boolean', default: false },
     profile: { type: 'string' },
@@ -94,13 +103,15 @@ async function measure(key: string, measurement: Measurement, stage: Stage): Pro
 }
 
 async function main(signal: AbortSignal): Promise<void> {
-  const { help, only, json, ...options } = readOptions();
+  const { help, only, sizes, json, ...options } = readOptions();
   if (help) return void process.stdout.write(usage);
   await using stage = await startStage({ ...options, signal });
   const [busy = 0] = loadavg();
   const results: Result[] = [];
-  for (const [key, measurement] of Object.entries(measurements))
-    if (only.includes(key)) results.push(await measure(key, measurement, stage));
+  if (sizes !== undefined) results.push(await measure('sizes', bySize(sizes), stage));
+  else
+    for (const [key, measurement] of Object.entries(measurements))
+      if (only.includes(key)) results.push(await measure(key, measurement, stage));
 
   const environment = {
     node: process.version,
