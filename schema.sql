@@ -191,46 +191,53 @@ CREATE OR REPLACE FUNCTION public.count_deleted_users()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO '$user', 'public'
 AS $function$
-begin
-  insert into user_count_delta (block, status, delta) select id / 1000, 'active', -count(*) from deleted group by id / 1000;
-  return null;
-end $function$;
+    begin
+      if exists (select from deleted offset 1) then
+        insert into public.user_count_delta (block, status, delta)
+        select id operator(pg_catalog./) 1000, 'active', operator(pg_catalog.-) pg_catalog.count(*) from deleted group by 1;
+      else
+        insert into public.user_count_delta (block, status, delta) select id operator(pg_catalog./) 1000, 'active', -1 from deleted;
+      end if;
+      return null;
+    end $function$;
 
 CREATE OR REPLACE FUNCTION public.count_inserted_users()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO '$user', 'public'
 AS $function$
-begin
-  insert into user_count_delta (block, status, delta) select id / 1000, 'active', count(*) from inserted group by id / 1000;
-  return null;
-end $function$;
+    begin
+      if exists (select from inserted offset 1) then
+        insert into public.user_count_delta (block, status, delta)
+        select id operator(pg_catalog./) 1000, 'active', pg_catalog.count(*) from inserted group by 1;
+      else
+        insert into public.user_count_delta (block, status, delta) select id operator(pg_catalog./) 1000, 'active', 1 from inserted;
+      end if;
+      return null;
+    end $function$;
 
 CREATE OR REPLACE FUNCTION public.count_moved_user()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO '$user', 'public'
 AS $function$
-begin
-  insert into user_count_delta (block, status, delta) values (old.id / 1000, 'active', -1), (new.id / 1000, 'active', 1);
-  return null;
-end $function$;
+    begin
+      insert into public.user_count_delta (block, status, delta)
+      values (old.id operator(pg_catalog./) 1000, 'active', -1), (new.id operator(pg_catalog./) 1000, 'active', 1);
+      return null;
+    end $function$;
 
 CREATE OR REPLACE FUNCTION public.count_no_users()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO '$user', 'public'
 AS $function$
-begin
-  -- And not delete, which would leave what has just been committed behind the snapshot of the transaction.
-  truncate user_count, user_count_sum, user_count_delta;
-  return null;
-end $function$;
+    begin
+      -- And not delete, which would leave what has just been committed behind the snapshot of the transaction.
+      truncate public.user_count, public.user_count_sum, public.user_count_delta;
+      return null;
+    end $function$;
 
 CREATE OR REPLACE FUNCTION public.event_retry_release_earliest()
  RETURNS trigger

@@ -29,28 +29,45 @@ create table user_count_delta (
 create table user_count_start (id bigint not null);
 insert into user_count_start values (0);
 
--- With the rights of the owner of the tables, whoever changes "user".
-create function count_inserted_users() returns trigger language plpgsql security definer set search_path from current as $$
+-- With the rights of the owner of the tables, whoever changes "user"; hence the full names, which nobody's search_path leads elsewhere.
+-- One row is the usual case: an aggregate would take as long as all the rest.
+do $do$
 begin
-  insert into user_count_delta (block, status, delta) select id / 1000, 'active', count(*) from inserted group by id / 1000;
-  return null;
-end $$;
-create function count_deleted_users() returns trigger language plpgsql security definer set search_path from current as $$
-begin
-  insert into user_count_delta (block, status, delta) select id / 1000, 'active', -count(*) from deleted group by id / 1000;
-  return null;
-end $$;
-create function count_moved_user() returns trigger language plpgsql security definer set search_path from current as $$
-begin
-  insert into user_count_delta (block, status, delta) values (old.id / 1000, 'active', -1), (new.id / 1000, 'active', 1);
-  return null;
-end $$;
-create function count_no_users() returns trigger language plpgsql security definer set search_path from current as $$
-begin
-  -- And not delete, which would leave what has just been committed behind the snapshot of the transaction.
-  truncate user_count, user_count_sum, user_count_delta;
-  return null;
-end $$;
+  execute format($f$
+    create function count_inserted_users() returns trigger language plpgsql security definer as $$
+    begin
+      if exists (select from inserted offset 1) then
+        insert into %1$I.user_count_delta (block, status, delta)
+        select id operator(pg_catalog./) 1000, 'active', pg_catalog.count(*) from inserted group by 1;
+      else
+        insert into %1$I.user_count_delta (block, status, delta) select id operator(pg_catalog./) 1000, 'active', 1 from inserted;
+      end if;
+      return null;
+    end $$;
+    create function count_deleted_users() returns trigger language plpgsql security definer as $$
+    begin
+      if exists (select from deleted offset 1) then
+        insert into %1$I.user_count_delta (block, status, delta)
+        select id operator(pg_catalog./) 1000, 'active', operator(pg_catalog.-) pg_catalog.count(*) from deleted group by 1;
+      else
+        insert into %1$I.user_count_delta (block, status, delta) select id operator(pg_catalog./) 1000, 'active', -1 from deleted;
+      end if;
+      return null;
+    end $$;
+    create function count_moved_user() returns trigger language plpgsql security definer as $$
+    begin
+      insert into %1$I.user_count_delta (block, status, delta)
+      values (old.id operator(pg_catalog./) 1000, 'active', -1), (new.id operator(pg_catalog./) 1000, 'active', 1);
+      return null;
+    end $$;
+    create function count_no_users() returns trigger language plpgsql security definer as $$
+    begin
+      -- And not delete, which would leave what has just been committed behind the snapshot of the transaction.
+      truncate %1$I.user_count, %1$I.user_count_sum, %1$I.user_count_delta;
+      return null;
+    end $$;
+  $f$, current_schema());
+end $do$;
 
 do $$
 begin

@@ -5,10 +5,11 @@ import { type Loop, startLoop } from '../../platform/runtime/loop.ts';
 
 /** Common table expressions: `sums` has the users of each hundred blocks, `counted` the number of all. */
 export const totalSql = `delta as materialized (
-    select block, sum(delta) as n from user_count_delta group by block
+    select block, sum(delta)::int as n from user_count_delta group by block
   ), sums as materialized (
-    select blocks, sum(n) as n
-    from (select blocks, count as n from user_count_sum union all select block / 100, n from delta) as each group by blocks
+    -- At most 100,000; the sum of an int is a bigint, and no slow numeric.
+    select blocks, sum(n)::int as n
+    from (select blocks, count::int as n from user_count_sum union all select block / 100, n from delta) as each group by blocks
   ), counted as materialized (
     select coalesce(sum(n), 0)::bigint as total from sums
   )`;
@@ -25,9 +26,9 @@ export const placeSql = (offsetSql: string) => `passed_sums as (
   ), passed_blocks as (
     select block, n, passed + sum(n) over (order by block) - n as passed
     from (
-      select block, passed, sum(n) as n
+      select block, passed, sum(n)::int as n
       from (
-        select block, passed, count as n from place_of_sum join user_count on block >= blocks * 100 and block < blocks * 100 + 100
+        select block, passed, count::int as n from place_of_sum join user_count on block >= blocks * 100 and block < blocks * 100 + 100
         union all
         select block, passed, n from place_of_sum join delta on block / 100 = blocks
       ) as each group by block, passed

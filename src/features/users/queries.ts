@@ -61,7 +61,9 @@ const firstPageSql = pageSql('', 'order by id limit $1');
 // Within the block that the page begins in, at most a thousand users are skipped.
 const listSql = pageSql(
   `, ${placeSql('(($2::bigint - 1) * $1)')}`,
-  'where id >= (select place.id from place) order by id limit $1 offset coalesce((select ($2::bigint - 1) * $1 - passed from place), 0)',
+  `where id >= (
+     select id from "user" where id >= (select place.id from place) order by id limit 1 offset (select ($2::bigint - 1) * $1 - passed from place)
+   ) order by id limit $1`,
 );
 
 type Row = { total: string } & (UserRow | { id: null });
