@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { backlog } from './backlog.ts';
 import { cost } from './cost.ts';
+import { counting } from './counting.ts';
 import { users } from './database.ts';
 import { events } from './events.ts';
 import { greedy } from './greedy.ts';
@@ -30,6 +31,7 @@ const measurements = {
   post,
   put,
   delete: remove,
+  counting,
   cost,
   hashing,
   greedy,

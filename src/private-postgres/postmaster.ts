@@ -104,7 +104,14 @@ export async function prepare(place: Place, log: Log): Promise<boolean> {
     await handOver(place, from);
     log('PostgreSQL data given to their own account', { account: place.account.name, from });
   }
-  await furnish(place);
+  try {
+    await furnish(place);
+  } catch (error) {
+    // Another one that starts at the same time may be giving the files to the account, or have just given them.
+    if (place.account.kind !== 'system') throw error;
+    if ((await findFormerOwner(place)) !== undefined) return false;
+    await furnish(place);
+  }
   return true;
 }
 
