@@ -1,5 +1,6 @@
 // How fast the service is: one table, each figure beside a floor that was measured in the same run on the same machine.
 // `npm run bench -- --help` tells the options. A figure that misses what is wanted fails nothing.
+import { writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -14,6 +15,7 @@ import { idle } from './idle.ts';
 import { connections } from './load.ts';
 import { eventLog } from './log.ts';
 import { memory } from './memory.ts';
+import { draw } from './picture.ts';
 import { deepList, getById, list } from './reads.ts';
 import { relay } from './relay.ts';
 import type { Measurement } from './row.ts';
@@ -46,12 +48,13 @@ const measurements = {
 } as const satisfies Record<string, Measurement>;
 const keys = Object.keys(measurements);
 
-const usage = `npm run bench -- [--only get,post] [--users 10000,1000000] [--seconds 4] [--json] [--profile folder]
+const usage = `npm run bench -- [--only get,post] [--users 10000,1000000] [--seconds 4] [--json] [--picture file.svg] [--profile folder]
 
   --only      some of: ${keys.join(', ')}
   --users     instead: the same reads at these numbers of users, side by side; 10,000,000 take 10 GB of disk
   --seconds   measured time for each side of a row, from 1 to 60
   --json      every round's figures, for a program
+  --picture   with --users: where to draw them
   --profile   folder for CPU profiles of the service; the figures then include the profiler
 `;
 
@@ -71,6 +74,7 @@ function readOptions() {
   const unknown = only.filter((key) => !keys.includes(key));
   if (unknown.length > 0) throw new UsageError(`--only does not know ${unknown.join(', ')}`);
   if (!(seconds >= 1 && seconds <= 60)) throw new UsageError('--seconds is a number from 1 to 60');
+  if (values.picture !== undefined && sizes === undefined) throw new UsageError('--picture needs --users');
   return { ...values, only, sizes, seconds, profileFolder: values.profile === undefined ? undefined : resolve(values.profile) };
 }
 
@@ -80,6 +84,7 @@ function parse() {
     users: { type: 'string' },
     seconds: { type: 'string', default: '4' },
     json: { type: 'boolean', default: false },
+    picture: { type: 'string' },
     profile: { type: 'string' },
     help: { type: 'boolean', default: false },
   } as const;
@@ -105,7 +110,7 @@ async function measure(key: string, measurement: Measurement, stage: Stage): Pro
 }
 
 async function main(signal: AbortSignal): Promise<void> {
-  const { help, only, sizes, json, ...options } = readOptions();
+  const { help, only, sizes, json, picture, ...options } = readOptions();
   if (help) return void process.stdout.write(usage);
   await using stage = await startStage({ ...options, signal });
   const [busy = 0] = loadavg();
@@ -123,6 +128,7 @@ async function main(signal: AbortSignal): Promise<void> {
     users,
     connections,
   };
+  if (picture !== undefined) writeFileSync(picture, draw(results.flatMap(({ rows }) => rows)));
   if (json) console.log(formatJson(environment, results));
   else {
     const facts = `Node ${environment.node}, PostgreSQL ${environment.postgres}, ${environment.cores} cores (load average before: ${busy.toFixed(1)}), ${users} users, ${connections} connections`;

@@ -12,6 +12,8 @@ export type Row = {
   readonly measured: readonly number[];
   readonly floor: { readonly what: string; readonly measured: readonly number[] };
   readonly want?: Want;
+  /** Where it stands in the picture of the rows by size. */
+  readonly point?: { readonly line: string; readonly users: number };
 };
 
 /** Rows that are measured together. */

@@ -5,7 +5,7 @@ import { formatKeyCursor } from '../src/platform/http/cursor.ts';
 import type { Database } from './database.ts';
 import { fill } from './fill.ts';
 import { createCaller, pace, startLoad } from './load.ts';
-import { type Measurement, quantile, type Row, takeTurns } from './row.ts';
+import { type Measurement, median, quantile, type Row, takeTurns } from './row.ts';
 import type { Service, Stage } from './stage.ts';
 
 const warmUpSeconds = 1;
@@ -36,7 +36,7 @@ type Size = {
 /** @param sizes numbers of users, the smallest first, which the others are compared with */
 export function bySize(sizes: readonly number[]): Measurement {
   return {
-    definition: `The same requests at ${sizes.map(words).join(', ')} users and as many events, in turns: answers a second on 32 connections, then the p99 at a fixed rate of half of that of the smallest. Floor: the smallest.`,
+    definition: `The same requests at ${sizes.map(words).join(', ')} users and as many events, in turns: answers a second on 32 connections, then the p99 at a fixed rate, half of the least of these rates. Floor: the smallest.`,
     async measure(stage) {
       await using stack = new AsyncDisposableStack();
       const all: Size[] = [];
@@ -51,9 +51,7 @@ export function bySize(sizes: readonly number[]): Measurement {
 async function prepare(stage: Stage, stack: AsyncDisposableStack, users: number): Promise<Size> {
   const database: Database = stack.use(await stage.cloneDatabase('empty'));
   await fill(database, users, stage.signal, (done) => process.stderr.write(`\r${done}   `));
-  const service = stack.use(
-    await stage.startService({ DATABASE_URL: database.url, RUN: 'api,relay,consumer', RATE_LIMIT_PER_MINUTE: '0' }),
-  );
+  const service = stack.use(await stage.startService({ DATABASE_URL: database.url, RUN: 'api', RATE_LIMIT_PER_MINUTE: '0' }));
   const response = await fetch(`${service.url}/events/?limit=1`);
   const { next } = (await response.json()) as { next: string };
   const cursor = parseCursor(next);
@@ -74,7 +72,7 @@ async function compare({ rounds, seconds, signal }: Stage, sizes: readonly Size[
     byUsers(sizes, (size) => load(size, seconds / rounds)),
   );
   const [smallest] = sizes;
-  const perSecond = quantile(rates[String(smallest?.users)] ?? [], 0.5) / 2;
+  const perSecond = Math.min(...sizes.map(({ users }) => median(rates[String(users)] ?? []))) / 2;
   const times = await takeTurns(
     rounds,
     byUsers(sizes, async (size) => {
@@ -91,6 +89,7 @@ async function compare({ rounds, seconds, signal }: Stage, sizes: readonly Size[
       ({ users }): Row => ({
         what: `${what}, ${words(users)}`,
         unit,
+        point: { line: name, users },
         measured: of[String(users)] ?? [],
         floor: { what: `${words(smallest?.users ?? 0)} users`, measured: of[String(smallest?.users)] ?? [] },
         ...(users !== smallest?.users && want && { want }),
