@@ -1,5 +1,5 @@
 // One PostgreSQL server process and its data folder: the cluster made, the server launched and ended, its words kept and explained.
-// It knows nothing of who may use the folder; embedded.ts decides that.
+// It knows nothing of who may use the folder; server.ts decides that.
 import { type ChildProcess, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
@@ -160,7 +160,7 @@ export class Output {
 /** Starts a server on the cluster. Its words go to `output`; it stays private whatever `settings` say. */
 export function spawnPostmaster(place: Place, name: string, settings: Record<string, string>, output: Output): ChildProcess {
   const all = {
-    // A failed statement is told to its client; here its DETAIL would put a person's address into a file.
+    // A failed statement is reported to its client; here its DETAIL would put a person's address into a file.
     log_min_messages: 'log',
     log_checkpoints: 'off',
     timezone: 'UTC',

@@ -59,7 +59,7 @@ const findHolderSql = `
 
 /**
  * Runs PostgreSQL for `dataDir` and resolves once database "rollcall" takes queries. `settings` are further server settings;
- * `holder` is told to whoever tries to start on the same folder meanwhile. Throws EmbeddedPostgresError.
+ * `holder` is shown to whoever tries to start on the same folder meanwhile. Throws EmbeddedPostgresError.
  * Logs when the server started, was lost, was restarted, and when one that was left behind was stopped.
  */
 export async function startEmbedded(options: Options): Promise<EmbeddedPostgres> {
@@ -172,7 +172,7 @@ class Server implements EmbeddedPostgres {
       const said = this.#output.end;
       // Only a server that could not start is judged: one that ran, or was sent a signal, is just replaced.
       const failed = spawns > 0 && Boolean(child?.exitCode);
-      // An exit can be told before the last words that explain it.
+      // An exit can be reported before the last words that explain it.
       if (failed && child?.stderr?.closed === false) continue;
       if ((failed && !postmaster.mayPass(said, this.#place)) || waitedMs > patienceMs) {
         throw new EmbeddedPostgresError(explain(said, this.dataDir));

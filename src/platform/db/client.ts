@@ -84,7 +84,7 @@ async function prepareSession(client: pg.ClientBase, { statementTimeoutMs }: Con
   return isPooled;
 }
 
-/** A connection of its own, which the caller ends. Its loss is told by the next statement. */
+/** A connection of its own, which the caller ends. Its loss is reported by the next statement. */
 export async function connect(settings: ConnectionSettings): Promise<pg.Client> {
   const { Client, attempt } = createRoute(settings.url);
   const client = await attempt(async () => {
@@ -147,7 +147,7 @@ export function startPool(settings: ConnectionSettings, size: number): Pool {
     const client = await attempt(() => pool.connect()).catch((error: unknown) => {
       throw named(error);
     });
-    // A connection lost between two statements is told by the next statement.
+    // A connection lost between two statements is reported by the next statement.
     const ignore = () => {};
     client.on('error', ignore);
     let broken = false;

@@ -92,7 +92,7 @@ export function startTail(db: Db, log: Logger): Tail {
     } catch (error) {
       if (error instanceof DatabaseUnavailableError) outages.lost(error.message);
       else {
-        // As where the log is another one now. Everybody reads it with a cursor of their own, and is told.
+        // As where the log is another one now. Everybody reads it with a cursor of their own, and gets the refusal.
         forget();
         await wakeThose(() => true);
       }

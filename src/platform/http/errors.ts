@@ -55,7 +55,7 @@ export function detailsOf(problem: Problem, path: string, traceId: string): Prob
   };
 }
 
-// What the framework refuses, by its code, and how the caller is told.
+// What the framework refuses, by its code, and what the caller gets.
 const frameworkProblems: Readonly<Record<string, readonly [ProblemKind, string]>> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: [
     problems.unsupported_media_type,
@@ -77,7 +77,7 @@ function asProblem(error: unknown, request: FastifyRequest): Problem {
   }
   const refused = validationProblem(error, request.method, request.url);
   if (refused !== undefined) return refused;
-  // The connection broke off under the body: no error of ours, and nobody is left to be told.
+  // The connection broke off under the body: no error of ours, and nobody is left to answer.
   if (error === request.raw.errored) return new Problem(problems.malformed_request, 'The body ended early.', { cause: error });
   if ((error as FastifyError).code === 'FST_ERR_CTP_BODY_TOO_LARGE') return bodyTooLarge(request.routeOptions.bodyLimit, error);
   const [kind, detail] = frameworkProblems[(error as FastifyError).code] ?? [

@@ -48,7 +48,7 @@ function open(node: Schema): void {
   node['description'] = known;
 }
 
-/** A pattern that others cannot read is told in words. */
+/** A pattern that others cannot read is described in words. */
 function describePattern(node: Schema): void {
   const { pattern, description, 'x-pattern-message': words } = node;
   delete node['x-pattern-message'];

@@ -12,7 +12,7 @@ const lineMs = 1000;
 
 /**
  * @param words of the two lines
- * @param initially 'back' for what is there from the start; left out, its first coming is told too
+ * @param initially 'back' for what is there from the start; left out, its first coming is logged too
  */
 export function createOutages(
   log: Logger,

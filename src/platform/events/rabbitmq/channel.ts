@@ -14,7 +14,7 @@ export class BrokerError extends Error {
 export async function reachable(connection: Connection): Promise<void> {
   const connected = new Promise<void>((resolve, reject) => {
     connection.once('connection', resolve);
-    // It stays: without a listener a later error would end the process. What is under way is rejected too, which is where it is told.
+    // It stays: without a listener a later error would end the process. What is under way is rejected too, which is where it is reported.
     connection.on('error', reject);
   });
   try {
@@ -39,7 +39,7 @@ export async function withChannel<Result>(url: string, work: (channel: Channel) 
   let channel: Channel | undefined;
   try {
     channel = await connection.acquire({ emitErrorsFromChannel: true });
-    // It also rejects what is under way, which is where it is told.
+    // It also rejects what is under way, which is where it is reported.
     channel.on('error', () => {});
     await channel.confirmSelect();
     const result = await work(channel).catch((error: unknown) => {

@@ -20,7 +20,7 @@ const probeMs = 5000;
 
 export type Probe = Disposable & { start(): void; stop(): void };
 
-/** Between start and stop a connection apart is tried every 5 s, and `onError` is told how it fails. */
+/** Between start and stop a connection apart is tried every 5 s, and `onError` gets how it fails. */
 export function createProbe(address: RabbitAddress, options: ConnectionOptions, onError: (error: unknown) => void): Probe {
   let timer: NodeJS.Timeout | undefined;
   let connection: Connection | undefined;

@@ -72,7 +72,7 @@ export function refusalOf(error: unknown, connectedBefore = true): Refusal | und
 }
 
 export type Refusals = {
-  /** Call it for each error; a refusal is told when it is new, and then once a minute at most. */
+  /** Call it for each error; a refusal is reported when it is new, and then once a minute at most. */
   note(component: string, error: unknown, connectedBefore?: boolean): void;
   /** What `component` needs is there. */
   clear(component: string): void;

@@ -18,7 +18,7 @@ export function createSender(connection: Connection, declare: (channel: Channel)
   function open(): Promise<Channel> {
     const opening = (async () => {
       const fresh = await connection.acquire({ emitErrorsFromChannel: true });
-      // The error also rejects what is under way, which is where it is told.
+      // The error also rejects what is under way, which is where it is reported.
       fresh.on('error', () => {});
       fresh.on('close', () => forget(opening));
       fresh.on('basic.return', ({ messageId, replyText }) => {
