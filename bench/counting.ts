@@ -2,6 +2,7 @@
 import { deleteUser } from '../src/features/users/commands.ts';
 import { startCounting } from '../src/features/users/count.ts';
 import { type Pool, startPool } from '../src/platform/db/client.ts';
+import { createLogger } from '../src/platform/telemetry/logger.ts';
 import { connectionSettings } from './database.ts';
 import { inTurns } from './reads.ts';
 import type { Measurement, Row } from './row.ts';
@@ -18,7 +19,7 @@ export const counting: Measurement = {
     // Deletes would come to the end of 100,000 users within seconds.
     for (const { pool } of [counted, bare]) for (let n = 0; n < 4; n += 1) await pool.query(insertSql, [100_000]);
     await bare.pool.query('alter table "user" disable trigger user');
-    await using _loop = startCounting(counted.pool, () => true);
+    await using _loop = startCounting(counted.pool, createLogger({ level: 'warn', appName: 'bench' }), () => true);
     const rows: Row[] = [];
     for (const [what, work] of Object.entries(kinds)) {
       const { measured, floor } = await inTurns(stage, {

@@ -136,7 +136,7 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const precedence = createPrecedence();
   const streams = starting.use(startStreams({ ...streamLimits, streamsMax: config.STREAMS_MAX, ...options.streamLimits }, precedence, log));
   if (runs('relay')) starting.use(startLoop(() => maintainLog(eventsPool, config.EVENT_RETENTION_DAYS, log)));
-  if (runs('api')) for (const start of loops) starting.use(start(eventsPool, () => schema.ready));
+  if (runs('api')) for (const start of loops) starting.use(start(eventsPool, log, () => schema.ready));
   const onLogged = () => {
     tail.wake();
     consuming?.wake();

@@ -12,6 +12,7 @@ import type { ProblemKind } from './problem.ts';
 import type { Loop } from './runtime/loop.ts';
 import type { Slots } from './runtime/slots.ts';
 import type { Passwords } from './security/passwords.ts';
+import type { Logger } from './telemetry/logger.ts';
 import type { Registry } from './telemetry/metrics.ts';
 
 /** What the platform runs, for the routes of features. */
@@ -62,6 +63,6 @@ export type Feature<Values = never> = {
   /** Whether its routes are served by a process that does not run the API, too. */
   readonly isForProbes?: boolean;
   /** What it does by itself, in each process that runs the API. */
-  readonly loops?: readonly ((pool: Pool, isReady: () => boolean) => Loop)[];
+  readonly loops?: readonly ((pool: Pool, log: Logger, isReady: () => boolean) => Loop)[];
   routes(app: App, platform: Platform, values: Values): void;
 };

@@ -9,6 +9,7 @@ import { migrate } from '../../src/platform/db/migrate.ts';
 import { readMigrations } from '../../src/platform/db/migrations.ts';
 import { codeVersion } from '../../src/platform/runtime/version.ts';
 import { createDatabase, onServer, type TestDatabase } from '../support/database.ts';
+import { startService } from '../support/service.ts';
 
 const connection = { applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 };
 
@@ -127,6 +128,19 @@ suite('the number of users', { concurrency: true }, () => {
     await client.query('delete from "user" where id < 3');
     await client.end();
     await compare(it.database, pages);
+  });
+
+  test('is folded by the service, which says when it cannot and when it can again, and loses nothing', async () => {
+    await using database = await createDatabase();
+    await database.query('alter table user_count_sum rename to user_count_lost');
+    await using service = await startService({ RUN: 'api' }, { database });
+    await database.query(insertSql.replace('$1', '1500'));
+    const { reason } = await service.line(({ event }) => event === 'User counts cannot be folded; lists get slower');
+    assert.match(String(reason), /user_count_sum/);
+    await database.query('alter table user_count_lost rename to user_count_sum');
+    await service.line(({ event }) => event === 'User counts are folded again');
+    await database.until('select from user_count_sum where count = 1500');
+    await compare(database, pages);
   });
 
   test('blocks whose users are gone are forgotten', async () => {

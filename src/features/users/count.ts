@@ -2,6 +2,8 @@
 // user_count_delta; a loop folds that into user_count and user_count_sum. Whoever reads adds both, in the snapshot of its statement.
 import type { Pool } from '../../platform/db/client.ts';
 import { type Loop, startLoop } from '../../platform/runtime/loop.ts';
+import type { Logger } from '../../platform/telemetry/logger.ts';
+import { createOutages } from '../../platform/telemetry/outages.ts';
 
 /** Common table expressions: `sums` has the users of each hundred blocks, `counted` the number of all. */
 export const totalSql = `delta as materialized (
@@ -77,12 +79,21 @@ export async function foldCounts(pool: Pool, max = foldedMax): Promise<number | 
 }
 
 /** @param isReady whether the tables are there and filled */
-export function startCounting(pool: Pool, isReady: () => boolean): Loop {
+export function startCounting(pool: Pool, log: Logger, isReady: () => boolean): Loop {
+  const words = { lost: 'User counts cannot be folded; lists get slower', back: 'User counts are folded again' };
+  const outages = createOutages(log, 'users', words, 'back');
   return startLoop(async () => {
-    // PostgreSQL may be away. Nothing is lost: what is not folded stays where readers add it.
-    const folded = isReady() ? await foldCounts(pool).catch(() => undefined) : undefined;
-    if (folded === foldedMax) return 0;
-    if (folded === undefined || folded === 0) return pauseMs.longest;
-    return folded < many ? pauseMs.shortest : pauseMs.busy;
+    if (!isReady()) return pauseMs.shortest;
+    try {
+      const folded = (await foldCounts(pool)) ?? 0;
+      outages.back();
+      if (folded === foldedMax) return 0;
+      if (folded === 0) return pauseMs.longest;
+      return folded < many ? pauseMs.shortest : pauseMs.busy;
+    } catch (error) {
+      // Nothing is lost: what is not folded stays where readers add it.
+      outages.lost((error as Error).message);
+      return pauseMs.longest;
+    }
   });
 }
