@@ -2,9 +2,11 @@
 import { isUtf8 } from 'node:buffer';
 import { Command, InvalidArgumentError } from 'commander';
 import type { Config } from '../config.ts';
+import { recount } from '../features/users/count.ts';
 import { definitions, kind } from '../features/users/events.ts';
 import { subscriptions } from '../features/users/subscriptions.ts';
-import { type Pool, startPool } from '../platform/db/client.ts';
+import { type ConnectionSettings, type Pool, startPool } from '../platform/db/client.ts';
+import { hasEveryMigration } from '../platform/db/migrate.ts';
 import { createIntakes } from '../platform/events/intake.ts';
 import { replaceEpoch } from '../platform/events/operations/epoch.ts';
 import { redrive } from '../platform/events/operations/redrive.ts';
@@ -20,13 +22,13 @@ import { openDatabase } from './database.ts';
 const pageSize = 1000;
 const attemptsMax = 1000;
 
-type Parts = { readonly config: Config; readonly pool: Pool };
+type Parts = { readonly config: Config; readonly pool: Pool; readonly connection: ConnectionSettings };
 
 function withEvents(work: (parts: Parts) => Promise<void>): Promise<void> {
   return runCommand(async (config) => {
     await using database = await openDatabase(config, 'events');
     await using pool = startPool(database.connection, 2);
-    await work({ config, pool });
+    await work({ config, pool, connection: database.connection });
   });
 }
 
@@ -196,10 +198,15 @@ program
 
 program
   .command('restored')
-  .description('after the database was restored from a backup: cursors that were given out before get 410')
+  .description('after the database was restored from a backup: cursors that were given out before get 410, and the users are counted')
   .action(() =>
-    withEvents(async ({ pool }) => {
+    withEvents(async ({ pool, connection }) => {
       await replaceEpoch(pool);
+      // An older schema is counted by its migration.
+      if (await hasEveryMigration(pool)) {
+        await using patient = startPool({ ...connection, statementTimeoutMs: 0 }, 1);
+        await recount(patient);
+      }
       console.log('Every cursor that was given out before gets 410 cursor_expired from now on: its owner takes a new snapshot.');
     }),
   );

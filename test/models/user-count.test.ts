@@ -9,6 +9,7 @@ import { migrate } from '../../src/platform/db/migrate.ts';
 import { readMigrations } from '../../src/platform/db/migrations.ts';
 import { codeVersion } from '../../src/platform/runtime/version.ts';
 import { createDatabase, onServer, type TestDatabase } from '../support/database.ts';
+import { runNode } from '../support/process.ts';
 import { startService } from '../support/service.ts';
 
 const connection = { applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 };
@@ -141,6 +142,17 @@ suite('the number of users', { concurrency: true }, () => {
     await service.line(({ event }) => event === 'User counts are folded again');
     await database.until('select from user_count_sum where count = 1500');
     await compare(database, pages);
+  });
+
+  test('is counted anew by "events restored", where data alone were restored beside what the triggers counted', async () => {
+    await using it = await open();
+    await it.database.query(insertSql.replace('$1', '2100'));
+    while (((await foldCounts(it.pool)) ?? 0) > 0);
+    await it.database.query('update user_count set count = count * 2; update user_count_sum set count = count * 2');
+    await it.database.query('insert into user_count_delta values (1, $1, 7)', ['active']);
+    const { code, stderr } = await runNode('src/cli/events.ts', { DATABASE_URL: it.database.url }, ['restored']);
+    assert.equal(code, 0, stderr);
+    await compare(it.database, pages);
   });
 
   test('blocks whose users are gone are forgotten', async () => {
