@@ -12,7 +12,7 @@ import { startPostgres, versions } from '../support/postgres.ts';
 import { runNode } from '../support/process.ts';
 import { startService } from '../support/service.ts';
 
-const settings = (url: string) => ({ url, applicationName: 'test', connectTimeoutMs: 2000, statementTimeoutMs: 5000 });
+const settings = (url: string) => ({ url, applicationName: 'test', connectTimeoutMs: 10_000, statementTimeoutMs: 10_000 });
 
 /** How a connection came about: with SSL or without, or the words of the refusal. */
 async function connectBy(url: string): Promise<string> {
@@ -139,7 +139,7 @@ suite('several hosts in DATABASE_URL', { concurrency: true }, () => {
     silent.listen(0, '127.0.0.1');
     await once(silent, 'listening');
     stack.defer(() => void silent.close());
-    const pool = stack.use(startPool({ ...settings(hosts([silent.address() as AddressInfo, server])), connectTimeoutMs: 1500 }, 4));
+    const pool = stack.use(startPool({ ...settings(hosts([silent.address() as AddressInfo, server])), connectTimeoutMs: 5000 }, 4));
     await pool.query('select 1');
     await Promise.all(Array.from({ length: 4 }, () => pool.inTransaction((tx) => tx.query('select pg_sleep(0.1)'))));
     // Twice where the machine is too busy to answer in time, too; without a memory five times.
