@@ -125,13 +125,13 @@ async function main(signal: AbortSignal): Promise<void> {
     cores: availableParallelism(),
     loadBefore: busy,
     postgres: stage.postgresVersion,
-    users,
+    users: sizes ?? users,
     connections,
   };
   if (picture !== undefined) writeFileSync(picture, draw(results.flatMap(({ rows }) => rows)));
   if (json) console.log(formatJson(environment, results));
   else {
-    const facts = `Node ${environment.node}, PostgreSQL ${environment.postgres}, ${environment.cores} cores (load average before: ${busy.toFixed(1)}), ${users} users, ${connections} connections`;
+    const facts = `Node ${environment.node}, PostgreSQL ${environment.postgres}, ${environment.cores} cores (load average before: ${busy.toFixed(1)}), ${(sizes ?? [users]).join(', ')} users, ${connections} connections`;
     console.log(`${facts}\n\n${formatTable(results)}`);
   }
 }

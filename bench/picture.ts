@@ -18,16 +18,22 @@ export function draw(rows: readonly Row[]): string {
   const height = panel.top + panel.height + 60 + Math.ceil(lines.length / 4) * 20;
   const legend = lines.map((line, n) => {
     const [x, y] = [panel.left + (n % 4) * 230, panel.top + panel.height + 60 + Math.floor(n / 4) * 20];
-    return `<rect x="${x}" y="${y - 9}" width="12" height="4" fill="${colours[n % colours.length]}"/><text x="${x + 18}" y="${y}">${line}</text>`;
+    return `<line x1="${x}" x2="${x + 20}" y1="${y - 4}" y2="${y - 4}" ${strokeOf(n)}/><text x="${x + 26}" y="${y}">${line}</text>`;
   });
   const body = panels.map((each, n) => drawPanel(each, panel.left + n * (panel.width + panel.gap), lines));
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12" fill="#222">`,
+    '<title>p99 and answers a second by number of users</title>',
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
     ...body,
     ...legend,
     '</svg>\n',
   ].join('\n');
+}
+
+/** Dashed once the colours are used up. */
+function strokeOf(n: number): string {
+  return `stroke="${colours[n % colours.length]}" stroke-width="2"${n < colours.length ? '' : ' stroke-dasharray="5 3"'}`;
 }
 
 function drawPanel(panelOf: { title: string; points: readonly Point[] }, left: number, lines: readonly string[]): string {
@@ -50,7 +56,7 @@ function drawPanel(panelOf: { title: string; points: readonly Point[] }, left: n
   const paths = lines.map((line, n) => {
     const own = panelOf.points.filter((point) => point.line === line).toSorted((a, b) => a.users - b.users);
     const at = own.map(({ users, row }) => `${x(users).toFixed(1)},${y(median(row.measured)).toFixed(1)}`);
-    return `<polyline points="${at.join(' ')}" fill="none" stroke="${colours[n % colours.length]}" stroke-width="2"/>`;
+    return `<polyline points="${at.join(' ')}" fill="none" ${strokeOf(n)}/>`;
   });
   const title = `<text x="${left}" y="${panel.top - 14}" font-weight="bold">${panelOf.title}, by users</text>`;
   return [title, ...grid, ...ticks, ...paths].join('\n');
