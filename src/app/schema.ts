@@ -70,8 +70,8 @@ export async function prepareSchema(
 
   let started = false;
   const preparing = prepareOrKeepTrying();
-  const trying = preparing.catch((issue: unknown) => {
-    if (started && !stopping.signal.aborted) onError(issue);
+  const trying = preparing.catch((error: unknown) => {
+    if (started && !stopping.signal.aborted) onError(error);
   });
   // Where it has to wait, for the server or for the lock of the migrations, the service answers meanwhile.
   await Promise.race([preparing, waiting.promise]);

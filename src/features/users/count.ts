@@ -67,7 +67,10 @@ const pauseMs = { busy: 250, shortest: 1000, longest: 5000 };
 /** From so many on, readers would feel what is not folded yet. */
 const many = 500;
 
-/** Counts the table once more, as after a restore of data alone, which the triggers count a second time. Writers wait meanwhile. @param pool without a limit for statements */
+/**
+ * Counts the table anew, as after a restore of data alone, which the triggers count a second time. Writers wait meanwhile.
+ * @param pool without a limit for statements
+ */
 export async function recount(pool: Pool): Promise<void> {
   await pool.inTransaction(async (tx) => {
     await tx.query('set local statement_timeout = 0');
