@@ -27,7 +27,7 @@ public class Calls {
     done("createUser", created.getCreatedAt() != null);
     done("getUser", users.getUser(id).getName().equals("Ada"));
     done("updateUser", users.updateUser(id, new UserChange().surname("King")).getSurname().equals("King"));
-    done("listUsers", !users.listUsers(1L, 100).getUsers().isEmpty());
+    done("listUsers", !users.listUsers(1L, 100, null, null, null).getUsers().isEmpty());
     done("getUsersSnapshot", events.getUsersSnapshot().length() > 0);
     done("deleteUser", !users.deleteUser(id).getMessage().isEmpty());
 
