@@ -33,13 +33,8 @@ async function callAll(service: TestService): Promise<Answer[]> {
   return Promise.all(requests.map(([method, path, body]) => service.call(method, path, body)));
 }
 
-async function assertUnavailable(service: TestService, answers: readonly Answer[], startedAt: number): Promise<void> {
-  const tookMs = performance.now() - startedAt;
-  // A busy machine is late by some times what it needs for a request that asks nobody.
-  const healthAt = performance.now();
-  await service.call('GET', '/health');
-  const lateMs = 20 * (performance.now() - healthAt);
-  assert.ok(tookMs < 3000 + lateMs, `within three seconds, not ${Math.round(tookMs)} ms`);
+function assertUnavailable(answers: readonly Answer[], startedAt: number): void {
+  assert.ok(performance.now() - startedAt < 3000, 'within three seconds');
   for (const { status, headers, json, text } of answers) {
     assert.deepEqual([status, json.code, headers.get('retry-after')], [503, 'database_unavailable', '1']);
     assert.doesNotMatch(text, /select|insert|ECONN|\.ts/i);
@@ -55,7 +50,7 @@ suite('PostgreSQL away', { concurrency: true }, () => {
     const { id } = await service.createUser();
     await proxy.refuse();
     const startedAt = performance.now();
-    await assertUnavailable(service, await callAll(service), startedAt);
+    assertUnavailable(await callAll(service), startedAt);
     assert.equal((await service.call('GET', '/health')).status, 200);
     const { status, json } = await service.call('GET', '/ready');
     assert.deepEqual([status, json.status, json.database], [503, 'not ready', 'unreachable']);
@@ -76,7 +71,7 @@ suite('PostgreSQL away', { concurrency: true }, () => {
     const { id } = await service.createUser();
     proxy.hold('toServer', 'toClient');
     const startedAt = performance.now();
-    await assertUnavailable(service, await callAll(service), startedAt);
+    assertUnavailable(await callAll(service), startedAt);
     await proxy.heal();
     assert.equal((await service.call('GET', `/users/${id}`)).status, 200);
     assert.equal((await service.call('PUT', `/users/${id}`, { name: 'Back' })).status, 200);
@@ -120,7 +115,7 @@ suite('PostgreSQL away', { concurrency: true }, () => {
     const { id } = await service.createUser();
     const holder = await service.database.hold('select id from "user" where id = $1 for update', [id]);
     const startedAt = performance.now();
-    await assertUnavailable(service, [await service.call('PUT', `/users/${id}`, { name: 'Never' })], startedAt);
+    assertUnavailable([await service.call('PUT', `/users/${id}`, { name: 'Never' })], startedAt);
     await holder.release();
     assert.equal((await service.call('GET', `/users/${id}`)).json.name, 'John');
   });
