@@ -5,7 +5,7 @@ import type { Database } from './database.ts';
 
 const usersAtOnce = 100_000;
 /** One event in so many is of the type that is looked for. */
-export const rareEvery = 1_000_000;
+const rareEvery = 1_000_000;
 
 /** @param say called with the progress */
 export async function fill(database: Database, users: number, signal: AbortSignal, say: (words: string) => void): Promise<void> {

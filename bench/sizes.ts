@@ -4,7 +4,7 @@ import { formatCursor, parseCursor } from '../src/platform/events/store/cursor.t
 import { formatKeyCursor } from '../src/platform/http/cursor.ts';
 import type { Database } from './database.ts';
 import { fill } from './fill.ts';
-import { createCaller, pace, startLoad } from './load.ts';
+import { createCaller, load, pace } from './load.ts';
 import { type Measurement, median, quantile, type Row, takeTurns } from './row.ts';
 import type { Service, Stage } from './stage.ts';
 
@@ -61,15 +61,11 @@ async function prepare(stage: Stage, stack: AsyncDisposableStack, users: number)
 
 async function compare({ rounds, seconds, signal }: Stage, sizes: readonly Size[], name: Name): Promise<Row[]> {
   const requests = (size: Size) => paths[name](size).map((path) => ({ method: 'GET' as const, path }));
-  const load = async (size: Size, during: number) => {
-    const running = startLoad(size.service.url, requests(size));
-    await new Promise((resolve) => setTimeout(resolve, during * 1000));
-    return running.stop();
-  };
-  for (const size of sizes) await load(size, warmUpSeconds);
+  const rateOf = (size: Size, during: number) => load({ signal, seconds: during }, size.service.url, requests(size));
+  for (const size of sizes) await rateOf(size, warmUpSeconds);
   const rates = await takeTurns(
     rounds,
-    byUsers(sizes, (size) => load(size, seconds / rounds)),
+    byUsers(sizes, (size) => rateOf(size, seconds / rounds)),
   );
   const [smallest] = sizes;
   const perSecond = Math.min(...sizes.map(({ users }) => median(rates[String(users)] ?? []))) / 2;

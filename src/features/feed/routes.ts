@@ -9,12 +9,13 @@ import { type Cursor, formatCursor, isBefore, parseCursor } from '../../platform
 import type { LoggedEvent } from '../../platform/events/store/log.ts';
 import { type Filter, matches, placeOf, type Reader, type Reading } from '../../platform/events/store/reading.ts';
 import type { Batch, Tail } from '../../platform/events/tail.ts';
+import { notACursor } from '../../platform/http/cursor.ts';
 import { mediaTypes, preferredType } from '../../platform/http/negotiation.ts';
 import { answer, reference, refusals } from '../../platform/http/responses.ts';
 import type { App } from '../../platform/http/server.ts';
 import type { Streams } from '../../platform/http/streams.ts';
 import { pathOf } from '../../platform/http/target.ts';
-import { Problem, problems, type Violation } from '../../platform/problem.ts';
+import { problems, type Violation } from '../../platform/problem.ts';
 import type { Slots } from '../../platform/runtime/slots.ts';
 import { createFrameReader } from './frames.ts';
 import { cursorExample, EventStream, EventType, FeedPage, FeedQuery, limitDefault } from './schemas.ts';
@@ -127,8 +128,7 @@ function readCursor(text: string | undefined, key: string, source: Violation['so
   if (text === undefined) return undefined;
   const cursor = parseCursor(text);
   if (cursor !== undefined) return cursor;
-  const violations = [{ key, message: 'is no cursor of this service', source }];
-  throw new Problem(problems.validation_failed, 'Validation failed for GET /events/', { violations });
+  throw notACursor('/events/', key, source);
 }
 
 function pick({ events, next }: Batch, after: Cursor, limit: number, filter: Filter): Page {

@@ -1,6 +1,7 @@
 // What a reader of the event log asks and gets.
 import { type Static, Type } from 'typebox';
 import type { Event } from '../../platform/events/contract/envelope.ts';
+import { cursorRules } from '../../platform/http/cursor.ts';
 import { reference } from '../../platform/http/responses.ts';
 
 export const limitDefault = 100;
@@ -14,10 +15,7 @@ export function FeedQuery(types: readonly string[]) {
     {
       after: Type.Optional(
         Type.String({
-          minLength: 1,
-          maxLength: 100,
-          pattern: '^[A-Za-z0-9_-]+$',
-          'x-pattern-message': 'is no cursor of this service',
+          ...cursorRules,
           description: 'Cursor: the `next` of the answer before. Left out: from the oldest event that is kept.',
           examples: [cursorExample],
         }),
@@ -61,7 +59,7 @@ export const FeedPage = Type.Object(
   {
     events: Type.Array(reference<Event>('Event')),
     next: Type.String({
-      pattern: '^[A-Za-z0-9_-]+$',
+      pattern: cursorRules.pattern,
       description: 'Cursor after the last event of this answer, or after all there are: the `after` of the next request.',
       examples: [cursorExample],
     }),

@@ -70,12 +70,7 @@ type Row = { total: string } & (UserRow | { id: null });
 const isUser = (row: Row): row is { total: string } & UserRow => row.id !== null;
 
 const afterSql = `select ${columnsSql} from "user" where id > $1::bigint order by id limit $2`;
-const countedAfterSql = `with ${totalSql}
-   select total, ${columnsSql}
-   from counted left join lateral (
-     select id, ${shownSql}, created_at, updated_at from "user" where id > $1::bigint order by id limit $2
-   ) as page on true
-   order by id`;
+const countedAfterSql = pageSql('', 'where id > $1::bigint order by id limit $2');
 
 type Slice = { readonly users: User[]; readonly total: number | undefined; readonly isLast: boolean };
 

@@ -4,12 +4,12 @@ import type { IncomingMessage } from 'node:http';
 import { Type } from 'typebox';
 import type { Db, Pool } from '../../platform/db/client.ts';
 import { clientNetwork } from '../../platform/http/client-address.ts';
-import { formatKeyCursor, parseKeyCursor } from '../../platform/http/cursor.ts';
+import { formatKeyCursor, notACursor, parseKeyCursor } from '../../platform/http/cursor.ts';
 import { mediaTypes } from '../../platform/http/negotiation.ts';
 import { limitDefault, Page, PageQuery, perPageDefault } from '../../platform/http/paging.ts';
 import { answer, bodyRefusals, reference, refusals } from '../../platform/http/responses.ts';
 import type { App } from '../../platform/http/server.ts';
-import { Problem, problems } from '../../platform/problem.ts';
+import { problems } from '../../platform/problem.ts';
 import type { Caller } from '../../platform/runtime/turns.ts';
 import { type CommandParts, createUser, deleteUser, updateUser } from './commands.ts';
 import { problems as own } from './problems.ts';
@@ -213,8 +213,7 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
 function readCursor(text: string | undefined): string {
   const id = text === undefined ? '0' : parseKeyCursor(list, text);
   if (id !== undefined && /^(0|[1-9]\d{0,15})$/.test(id)) return id;
-  const violations = [{ key: 'after', message: 'is no cursor of this service', source: 'query' as const }];
-  throw new Problem(problems.validation_failed, 'Validation failed for GET /users/', { violations });
+  throw notACursor('/users/', 'after', 'query');
 }
 
 /** Whose turn it is when a password waits to be hashed. */

@@ -1,5 +1,6 @@
 // Pages of a list: by number, or from a key on.
 import { type Static, type TOptional, type TSchema, type TString, Type } from 'typebox';
+import { cursorRules } from './cursor.ts';
 
 export const perPageDefault = 10;
 const perPageMax = 100;
@@ -28,10 +29,7 @@ export const PageQuery = Type.Object(
     ),
     after: Type.Optional(
       Type.String({
-        minLength: 1,
-        maxLength: 100,
-        pattern: '^[A-Za-z0-9_-]+$',
-        'x-pattern-message': 'is no cursor of this service',
+        ...cursorRules,
         'x-excludes': numbers,
         description: 'Cursor: the `next` of the page before. Not with `page` or `per_page`.',
         examples: [cursorExample],
