@@ -41,7 +41,7 @@ function assertUnavailable(answers: readonly Answer[], startedAt: number): void 
   }
 }
 
-suite('PostgreSQL away', { concurrency: true }, () => {
+suite('PostgreSQL away', () => {
   test('cut off: 503 with Retry-After at once, and 200 again when it is back', async () => {
     const { stack, proxy, start } = await startBehindProxy();
     await using _ = stack;
