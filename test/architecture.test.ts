@@ -100,7 +100,7 @@ function assertNone(broken: readonly string[], rule: string, cure: string): void
 }
 
 suite('architecture', () => {
-  test('what the rules name is there', () => {
+  test('everything that the rules name exists', () => {
     const places = new Set(files.map(({ path }) => placeOf(path)));
     const named = [...floors.flat(), ...Object.values(doors).flat()];
     assertNone(
@@ -116,7 +116,7 @@ suite('architecture', () => {
     );
   });
 
-  test('there are files to look at, and every one stands on a floor', () => {
+  test('there are files to check, and each belongs to a layer', () => {
     assert.ok(files.length > 30);
     assertNone(
       files.map(({ path }) => path).filter((path) => floorOf(path) === -1),

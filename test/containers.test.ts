@@ -60,7 +60,7 @@ suite('Dockerfile', () => {
     assert.deepEqual(lint.run(root, dockerfile), []);
   });
 
-  test('copies what exists, and the build sees that and nothing else', () => {
+  test('copies files that exist, and the build context holds nothing else', () => {
     for (const path of copied) assert.ok(existsSync(join(root, path)), path);
     const [first, ...seen] = read('.dockerignore')
       .replaceAll(/^#.*\n/gm, '')
@@ -70,7 +70,7 @@ suite('Dockerfile', () => {
     assert.deepEqual(new Set(seen), new Set(copied.map((path) => `!${path}`)));
   });
 
-  test('asks for the Node that the service asks for at its start', () => {
+  test('has the Node version that the service requires', () => {
     const versions = argumentsOf('RUN').flatMap((line) => line.match(/\b24\.\d+\.\d+\b/g) ?? []);
     assert.deepEqual([...new Set(versions)], [securityRelease]);
   });
@@ -82,7 +82,7 @@ suite('Dockerfile', () => {
     assert.deepEqual(argumentsOf('USER'), ['node']);
   });
 
-  test('makes what it copies readable for the account that runs it, whatever the umask of the checkout was', () => {
+  test('makes its files readable for the account that runs them, whatever the umask of the checkout', () => {
     const [modes = ''] = argumentsOf('RUN').filter((line) => line.startsWith('chmod -R a+rX '));
     assert.deepEqual(new Set(modes.split(' ').slice(3)), new Set(copied));
     const order = instructions.map((line) => line.split(' ', 2).join(' '));
@@ -90,7 +90,7 @@ suite('Dockerfile', () => {
     assert.ok(order.indexOf('RUN chmod') < order.indexOf('USER node'));
   });
 
-  test('checks its health with little work, and gives a start its time', async () => {
+  test('has a cheap health check with a start period', async () => {
     const [check = ''] = argumentsOf('HEALTHCHECK');
     assert.match(check, /--start-period=60s/);
     assert.doesNotMatch(check, /fetch/);
@@ -111,7 +111,7 @@ suite('Dockerfile', () => {
     assert.equal(await run({ PORT: String(port) }), 1);
   });
 
-  test('asks a path that the service serves for its health', () => {
+  test('has a health check for a path that exists', () => {
     const [check = ''] = argumentsOf('HEALTHCHECK');
     const path = check.match(/\}(\/\w+)`/)?.[1] ?? '';
     const { paths } = JSON.parse(read('openapi.json')) as { paths: Record<string, object> };
@@ -140,18 +140,18 @@ function expanded(text: string): string {
 }
 
 suite('compose.yaml', () => {
-  test('opens its ports to this machine alone', () => {
+  test('publishes its ports on loopback only', () => {
     const ports = services.flatMap(([, service]) => service.ports ?? []);
     assert.ok(ports.length > 0);
     for (const port of ports) assert.match(port, /^127\.0\.0\.1:/);
   });
 
-  test('names the engine from which that holds', () => {
+  test('names the engine version from which that holds', () => {
     for (const document of ['compose.yaml', 'docs/decisions/0012-auth-off-is-written-out.md', 'SECURITY.md'])
       assert.match(read(document), /Docker (Engine )?28/, document);
   });
 
-  test('lets each service have what it needs and no more', () => {
+  test('limits the resources of each service', () => {
     for (const [name, service] of services) {
       assert.deepEqual(service.cap_drop, ['ALL'], name);
       assert.deepEqual(service.security_opt, ['no-new-privileges:true'], name);
@@ -169,7 +169,7 @@ suite('compose.yaml', () => {
     assert.deepEqual(rabbitmq?.ports, [`127.0.0.1:\${RABBITMQ_MANAGEMENT_PORT:-15672}:15672`]);
   });
 
-  test('writes no password out, and says where one has to come from', () => {
+  test('contains no password, and says where to set one', () => {
     const required = /^\$\{\w+:\?[^}]+\.env[^}]*\}/;
     const secrets = services.flatMap(([, { environment }]) =>
       Object.entries(environment).flatMap(([name, value]) => (/PASS/.test(name) ? [value] : (value.match(/(?<=:\/\/\w+:)[^@]*@.*/) ?? []))),
@@ -180,7 +180,7 @@ suite('compose.yaml', () => {
     for (const name of secrets.map((secret) => secret.match(/\w+/)?.[0])) assert.match(example, new RegExp(`^${name}=$`, 'm'));
   });
 
-  test('gives the service settings that exist and that it accepts', () => {
+  test('sets only settings that exist, with valid values', () => {
     const environment = Object.fromEntries(Object.entries(api.environment).map(([name, value]) => [name, expanded(value)]));
     for (const name of Object.keys(environment)) assert.ok(name in Settings.properties, name);
     const { HOST, AUTH, PORT, PUBLIC_URL, DATABASE_URL, DATABASE_ADMIN_URL, RABBITMQ_URL } = readConfig(environment);
@@ -199,7 +199,7 @@ suite('compose.yaml', () => {
     }
   });
 
-  test('lets the service write nothing, gain nothing, and take its time to stop', () => {
+  test('runs the service read-only, without new privileges, with time to stop', () => {
     assert.equal(api.read_only, true);
     assert.deepEqual(api.cap_drop, ['ALL']);
     assert.deepEqual(api.security_opt, ['no-new-privileges:true']);
@@ -213,7 +213,7 @@ suite('compose.yaml', () => {
 });
 
 suite('setup.sh', () => {
-  test('ends with one sentence, and before it writes anything, where Docker cannot do its part', () => {
+  test('ends with one sentence, before it writes anything, if Docker is not usable', () => {
     using without = new Machine();
     assert.match(without.refusal(), /^Docker is not installed: .*\.\n$/);
     using plain = new Machine({ fails: 'compose version' });
@@ -227,7 +227,7 @@ suite('setup.sh', () => {
     for (const machine of [without, plain, old, off, waitless]) assert.equal(machine.env, undefined);
   });
 
-  test('writes .env from the example with two random passwords for its owner alone, brings everything up and says where it is', () => {
+  test('writes .env with two random passwords and mode 0600, starts everything and prints the address', () => {
     using machine = new Machine({});
     const { status, stdout, stderr } = machine.setup();
     assert.deepEqual([status, stderr], [0, '']);
@@ -243,7 +243,7 @@ suite('setup.sh', () => {
     assert.equal(statSync(join(machine.folder, '.env')).mode & 0o777, 0o600);
   });
 
-  test('keeps an .env that is there', () => {
+  test('keeps an existing .env', () => {
     using machine = new Machine({});
     const mine = 'POSTGRES_PASSWORD=mine\n';
     writeFileSync(join(machine.folder, '.env'), mine);
@@ -251,7 +251,7 @@ suite('setup.sh', () => {
     assert.equal(machine.env, mine);
   });
 
-  test('makes no new passwords for the data of an earlier run, which keeps the old ones', () => {
+  test('makes no new passwords for existing data', () => {
     const removal = /data of an earlier run: .*"docker compose -p rollcall down --volumes"\.\n$/;
     using machine = new Machine({ hasData: true });
     assert.match(machine.refusal(), /^There is no \.env, but/);
@@ -274,7 +274,7 @@ suite('setup.sh', () => {
     });
   }
 
-  test('warns of an engine that opens the ports of this machine to its neighbours, and of no other', () => {
+  test('warns only about engines that open loopback ports to the network', () => {
     for (const [engine, warns] of [
       ['26.1.5+dfsg1', true],
       ['27.5.1', true],

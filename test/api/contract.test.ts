@@ -171,7 +171,7 @@ suite('the contract of openapi.json', () => {
       }));
   }
 
-  test('a user made from any valid body is at its Location as it was answered, and is nowhere after DELETE', async () => {
+  test('a user created from any valid body is found at its Location, and gone after DELETE', async () => {
     const find = (id: string) => operations.find(({ operationId }) => operationId === id) as Operation;
     const create = find('createUser');
     const property = fc.asyncProperty(validExamples(create), (example) =>

@@ -61,7 +61,7 @@ suite('a cursor', { concurrency: true }, () => {
     assert.equal(JSON.parse((await oldest.nextEvent())?.data ?? '').data.user_id, id, 'without a cursor it begins with what is kept');
   });
 
-  test('that the service has not given out is a 400, wherever it stands', async () => {
+  test('that the service did not issue is a 400, in every parameter and header', async () => {
     await using service = await startService();
     const none = [
       'x',
@@ -95,7 +95,7 @@ suite('a cursor', { concurrency: true }, () => {
     for (const text of beyond) assert.equal((await service.call('GET', `/events/?after=${text}`)).status, 410, text);
   });
 
-  test('that is empty in Last-Event-ID is as absent', async () => {
+  test('that is empty in Last-Event-ID counts as absent', async () => {
     await using service = await startService();
     await service.createUser();
     await service.backlog(0);
@@ -108,7 +108,7 @@ suite('a cursor', { concurrency: true }, () => {
     assert.equal(JSON.parse((await stream.nextEvent())?.data ?? '').data.user_id, id, 'and after counts');
   });
 
-  test('of the time before a restore is a 410, also when the log has grown past it, and ends the streams under way', async () => {
+  test('from before a restore is a 410, also when the log has grown past it, and ends open streams', async () => {
     await using service = await startService();
     for (let n = 0; n < 3; n += 1) await service.createUser();
     await service.backlog(0);
@@ -157,7 +157,7 @@ suite('an outage of the database', { concurrency: true }, () => {
     return { stack, proxy, service };
   }
 
-  test('leaves idle and reading streams open, with signs of life, and their events follow', async () => {
+  test('leaves streams open with heartbeats, and their events follow', async () => {
     const { stack, proxy, service } = await startBehindProxy();
     await using _ = stack;
     await fillLog(service, muchMore);

@@ -71,7 +71,7 @@ suite('documentation', () => {
     assert.deepEqual(openApi, await committed('openapi.json'));
   });
 
-  test('/schema/openapi.yaml says the same', async () => {
+  test('/schema/openapi.yaml is the same document', async () => {
     const { headers, text } = await service.call('GET', '/schema/openapi.yaml');
     assert.equal(headers.get('content-type'), 'application/yaml');
     assert.deepEqual(parse(text), openApi);
@@ -88,7 +88,7 @@ suite('documentation', () => {
     assert.deepEqual(json, await committed('asyncapi.json'));
   });
 
-  test('the examples of the events are events', async () => {
+  test('the examples of events are valid events', async () => {
     const { json } = await service.call('GET', '/schema/asyncapi.json');
     const ajv = new Ajv2020({ strict: false });
     addFormats.default(ajv);
@@ -173,7 +173,7 @@ suite('documentation', () => {
     }
   });
 
-  test('every example is what its schema says', () => {
+  test('every example matches its schema', () => {
     const ajv = new Ajv2020({ strict: false });
     addFormats.default(ajv);
     ajv.addSchema(openApi, 'openapi');
@@ -202,7 +202,7 @@ suite('documentation', () => {
         assert.ok(values.length > 0, `${body}.${name} has an example`);
   });
 
-  test('whatever comes in JSON comes in MessagePack too', () => {
+  test('every JSON answer is also offered as MessagePack', () => {
     const both = ['application/json', 'application/msgpack', 'application/x-msgpack', 'application/vnd.msgpack'];
     for (const { name, requestBody, responses } of operations()) {
       if (requestBody !== undefined) assert.deepEqual(Object.keys(requestBody.content), both, name);
@@ -216,7 +216,7 @@ suite('documentation', () => {
     }
   });
 
-  test('every problem that is named stands in the table, under its status, and each that comes later says when', () => {
+  test('every documented problem has its status, and 429 and 503 have Retry-After', () => {
     for (const { name, responses } of operations())
       for (const [status, { content, headers }] of Object.entries(responses)) {
         for (const code of Object.keys(content['application/problem+json']?.examples ?? {}))

@@ -45,12 +45,12 @@ suite('problems', () => {
   const post = (body: string | Uint8Array, headers: Record<string, string> = { 'content-type': 'application/json' }, path = '/users/') =>
     service.call('POST', path, body, headers);
 
-  test('a path that leads nowhere is a 404 that names it, without its query', async () => {
+  test('an unknown path is a 404 that names it, without its query', async () => {
     for (const path of ['/', '/nowhere', '/users/1/more', '//users/', '/Users/', '/users;x=1', '/schema/json', '/schema/static/x.js'])
       assertProblem(await service.call('GET', `${path}?secret=1`), { status: 404, code: 'not_found', instance: path });
   });
 
-  test('a missing user is a 404 in the words of the former service', async () => {
+  test('a missing user is a 404 with the text of the LiteStar service', async () => {
     assertProblem(await service.call('GET', '/users/999'), {
       status: 404,
       code: 'user_not_found',
@@ -59,7 +59,7 @@ suite('problems', () => {
     });
   });
 
-  test('a path that climbs, however it is written, is a 404', async () => {
+  test('path traversal is a 404, however it is encoded', async () => {
     for (const path of [
       '/schema/../package.json',
       '/schema/%2e%2e/package.json',
@@ -74,7 +74,7 @@ suite('problems', () => {
       });
   });
 
-  test('whatever follows the host, the answer is no failure of ours and has its trace id', async () => {
+  test('no request target causes a 5xx', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.constantFrom('/', '/users/', '/schema/', 'http://localhost/', '*'),
@@ -89,7 +89,7 @@ suite('problems', () => {
     );
   });
 
-  test('a body that is no JSON is a 400, as is one that is no UTF-8 or that would reach a prototype', async () => {
+  test('a body that is not JSON, not UTF-8, or names a prototype is a 400', async () => {
     const bodies = [
       '{',
       '{"name":}',
@@ -109,7 +109,7 @@ suite('problems', () => {
     for (const body of bodies) assertProblem(await post(body), { status: 400, code: 'malformed_body', instance: '/users/' });
   });
 
-  test('a request without a body, where one is needed, is a 400 that says so', async () => {
+  test('a missing body is a 400 that says so', async () => {
     for (const request of [
       '',
       'Content-Length: 0\r\n',
@@ -122,7 +122,7 @@ suite('problems', () => {
     }
   });
 
-  test('a body of an unknown type, or of none, is a 415', async () => {
+  test('an unknown or missing content type is a 415', async () => {
     const types = [
       'text/plain',
       'application/xml',
@@ -146,12 +146,12 @@ suite('problems', () => {
     assertProblem(none, { status: 415, code: 'unsupported_media_type', instance: '/users/1' });
   });
 
-  test('the type of a body may be written in any case and with parameters', async () => {
+  test('a content type may have any case and parameters', async () => {
     for (const type of ['Application/JSON', 'application/json;charset=utf-8', 'application/json ; x="y"'])
       assert.equal((await post('{}', { 'content-type': type })).json.code, 'validation_failed', type);
   });
 
-  test('a compressed body is a 415 that says what is taken instead', async () => {
+  test('a compressed body is a 415 with Accept-Encoding', async () => {
     for (const encoding of ['gzip', 'br', 'identity, gzip']) {
       const answer = await post('{}', { 'content-type': 'application/json', 'content-encoding': encoding });
       assertProblem(answer, { status: 415, code: 'unsupported_media_type', instance: '/users/' });
@@ -168,7 +168,7 @@ suite('problems', () => {
   });
 });
 
-suite('a failure of ours', () => {
+suite('an internal error', () => {
   let captured: CapturedLog;
   let url: string;
   let close: () => Promise<void>;
@@ -199,7 +199,7 @@ suite('a failure of ours', () => {
 
   const get = (path: string) => send(url, `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
 
-  test('is a 500 that tells nothing, and a line "Request failed" with the stack under its trace id', async () => {
+  test('is a 500 without details, and a line "Request failed" with stack and trace id', async () => {
     for (const path of ['/broken', '/rejected', '/thrown', '/unserializable']) {
       const answer = await get(path);
       assertProblem(answer, { status: 500, code: 'internal_error', instance: path });
@@ -214,7 +214,7 @@ suite('a failure of ours', () => {
     assert.match(stack, /errors\.test\.ts/);
   });
 
-  test('that will pass is a 503 with Retry-After, and a warning with its stack', async () => {
+  test('that is temporary is a 503 with Retry-After, and a warning with its stack', async () => {
     const answer = await get('/away');
     assertProblem(answer, { status: 503, code: 'database_unavailable', instance: '/away', detail: 'Try again later.' });
     assert.equal(answer.headers.get('retry-after'), '1');
@@ -223,7 +223,7 @@ suite('a failure of ours', () => {
     assert.match((line['error'] as { stack: string }).stack, /secret address[\s\S]*errors\.test\.ts/);
   });
 
-  test('keeps the process from starting, if a route does not say who may call it', async () => {
+  test('stops the start if a route does not declare its access', async () => {
     const { log } = captureLog();
     const app = await createServer(
       { settings: readConfig({}), log, metrics: createMetrics({ name: 'test', version: '0' }).http },

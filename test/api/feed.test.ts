@@ -56,7 +56,7 @@ suite('GET /events/', () => {
   });
   after(() => service[Symbol.asyncDispose]());
 
-  test('gives every event once over its pages, in order for each user, and then an empty page with the same cursor', async () => {
+  test('returns every event once, in order for each user, then an empty page with the same cursor', async () => {
     const { events, next } = await readAll(service);
     assert.equal(events.length, 21);
     for (let id = 1; id <= 10; id += 1) {
@@ -67,7 +67,7 @@ suite('GET /events/', () => {
     assert.deepEqual(json, { events: [], next });
   });
 
-  test('names the next request in Link', async () => {
+  test('has the next page in Link', async () => {
     const { headers, json } = await service.call('GET', '/events/?limit=2&types=user.created');
     assert.equal(headers.get('link'), `</events/?limit=2&types=user.created&after=${json.next}>; rel="next"`);
     const { json: more } = await service.call('GET', `/events/?limit=2&types=user.created&after=${json.next}`);
@@ -77,7 +77,7 @@ suite('GET /events/', () => {
     );
   });
 
-  test('filters by user and by type, and moves its cursor past what it left out', async () => {
+  test('filters by user and by type, and its cursor skips what was filtered out', async () => {
     const one = await readAll(service, undefined, '&user_id=4');
     assert.deepEqual(
       one.events.map(({ event_type }) => event_type),
@@ -96,7 +96,7 @@ suite('GET /events/', () => {
     assert.equal(events[1]?.trace_id, 'change-7');
   });
 
-  test('refuses what is no cursor, limits and waits out of bounds, and unknown parameters', async () => {
+  test('refuses invalid cursors, limits and waits, and unknown parameters', async () => {
     const queries = [
       'after=x',
       'after=',
@@ -120,7 +120,7 @@ suite('GET /events/', () => {
     }
   });
 
-  test('waits for an event that is not there yet, and answers as soon as it is', async () => {
+  test('with wait, answers as soon as an event arrives', async () => {
     const { next } = await readAll(service);
     const waiting = service.call('GET', `/events/?after=${next}&wait=30`);
     const { id } = await service.createUser();
@@ -131,7 +131,7 @@ suite('GET /events/', () => {
     );
   });
 
-  test('answers an empty page when the wait is over', async () => {
+  test('answers an empty page when the wait ends', async () => {
     const { next } = await readAll(service);
     const { status, json } = await service.call('GET', `/events/?after=${next}&wait=1`);
     assert.deepEqual([status, json], [200, { events: [], next }]);
@@ -156,7 +156,7 @@ suite('GET /events/', () => {
 });
 
 suite('the event log', { concurrency: true }, () => {
-  test('never skips an event that was begun earlier and committed later', async () => {
+  test('never skips an event whose transaction began earlier and committed later', async () => {
     await using service = await startService();
     await service.createUser();
     await logged(service, 1);
@@ -184,7 +184,7 @@ suite('the event log', { concurrency: true }, () => {
     assert.deepEqual(positions, [{ position: '1' }, { position: '2' }, { position: '3' }]);
   });
 
-  test('expires by whole days, says 410 to a cursor that is too old, and keeps what was not published', async () => {
+  test('expires by whole days, answers 410 to older cursors, and keeps unpublished events', async () => {
     await using service = await startService();
     await using pool = startPool(
       { url: service.database.url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 },
@@ -217,7 +217,7 @@ suite('the event log', { concurrency: true }, () => {
     assert.equal((await service.call('GET', `/events/?after=${beyond}`)).json.code, 'cursor_expired', 'nor is one of another log taken');
   });
 
-  test('a process that does not write the log waits at its end like one that does', async () => {
+  test('a process without a relay serves new events too', async () => {
     await using relay = await startService();
     await using api = await startService({ RUN: 'api', DATABASE_URL: relay.database.url }, { database: relay.database });
     const { json } = await api.call('GET', '/events/');
@@ -229,7 +229,7 @@ suite('the event log', { concurrency: true }, () => {
     );
   });
 
-  test('a stop ends those who wait and stream, with what they have', async () => {
+  test('shutdown ends waiting requests and streams, with what they have', async () => {
     const service = await startService();
     const stop = new AbortController();
     const waiting = service.call('GET', '/events/?wait=30');

@@ -21,12 +21,12 @@ suite('health and metrics', () => {
     assert.deepEqual([status, json], [200, { status: 'ok' }]);
   });
 
-  test('GET /ready says what it looked at', async () => {
+  test('GET /ready names what it checked', async () => {
     const { status, json } = await service.call('GET', '/ready');
     assert.deepEqual([status, json], [200, { status: 'ready', database: 'ok', broker: 'in process' }]);
   });
 
-  test('requests are counted by method, route and status class, and no id or raw path is a label', async () => {
+  test('requests are counted by method, route and status class, never by id or raw path', async () => {
     const { id } = await service.createUser();
     await service.call('GET', `/users/${id}`);
     await service.call('GET', '/users/987654321');
@@ -39,7 +39,7 @@ suite('health and metrics', () => {
     assert.ok(!text.includes('987654321'));
   });
 
-  test('events are counted as they are published, handled and found to be repeated', async () => {
+  test('published, handled and duplicate events are counted', async () => {
     const names = ['published', 'handled', 'duplicate'] as const;
     const read = () => Promise.all(names.map((name) => metric(`rollcall_events_${name}_total`)));
     const handledLines = () => service.lines.filter(({ event }) => event.startsWith('Received event')).length;

@@ -85,7 +85,7 @@ suite('GET /users/ by cursor', { concurrency: true }, () => {
     );
   });
 
-  test('and by number at once is refused, each parameter by its key', async () => {
+  test('cannot be mixed with page numbers; each parameter is named', async () => {
     const { status, json } = await service.call('GET', '/users/?page=1&per_page=5&limit=3');
     assert.deepEqual(
       [status, json.extra],
@@ -93,7 +93,7 @@ suite('GET /users/ by cursor', { concurrency: true }, () => {
     );
   });
 
-  test('never shows a user twice, nor skips one that was there throughout, while others come and go', async () => {
+  test('neither repeats a user nor skips one that existed throughout, under concurrent changes', async () => {
     await using other = await startService({ RUN: 'api' });
     await other.database.query(`insert into "user" (name, surname, password) select 'A', 'B', 'x' from generate_series(1, 400)`);
     const seen: number[] = [];

@@ -14,7 +14,7 @@ import { openStream, type Reader } from '../support/sse.ts';
 const versionOf = (frame: Awaited<ReturnType<Reader['nextEvent']>>) => JSON.parse(frame?.data ?? '{}').data?.version;
 
 suite('many readers at the end of the log', { concurrency: true }, () => {
-  test('have each event read once for all of them', async () => {
+  test('share one read of each event', async () => {
     await using service = await startService();
     await using pool = startPool(
       { url: service.database.url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 },
@@ -124,7 +124,7 @@ function positionOf(cursor: string): number {
 }
 
 suite('slow readers', { concurrency: true }, () => {
-  test('are cut off when they take nothing for a while, and others are not', async () => {
+  test('are cut off when they take nothing for a while; others are not', async () => {
     await using service = await startService({}, { streamLimits: { progressMs: 300, heartbeatMs: 100 } });
     await fillLog(service, muchMore);
     using stalled = await openStream(service.url);
@@ -140,7 +140,7 @@ suite('slow readers', { concurrency: true }, () => {
     assert.ok(read < muchMore.events, String(read));
   });
 
-  test('go on where they stand when they read again, and miss nothing', async () => {
+  test('resume when they read again, and miss nothing', async () => {
     await using service = await startService();
     await fillLog(service, muchMore);
     using slow = await openStream(service.url);
@@ -150,7 +150,7 @@ suite('slow readers', { concurrency: true }, () => {
     for (let n = 1; n <= muchMore.events; n += 1) assert.equal(versionOf(await slow.nextEvent()), n);
   });
 
-  test('hold no more memory than there is for all: who has waited longest is cut off', async () => {
+  test('share a memory limit: the slowest is cut off first', async () => {
     await using service = await startService({}, { streamLimits: { bytesMax: 100_000 } });
     await fillLog(service, muchMore);
     const stalled = await Promise.all(Array.from({ length: 12 }, () => openStream(service.url)));
@@ -159,7 +159,7 @@ suite('slow readers', { concurrency: true }, () => {
     for (const stream of stalled) stream[Symbol.dispose]();
   });
 
-  test('of pages count too, and do not hold up those who read', async () => {
+  test('of pages count too, and do not delay others', async () => {
     await using service = await startService({ DATABASE_STATEMENT_TIMEOUT_MS: '10000' }, { streamLimits: { bytesMax: 12_000_000 } });
     await fillLog(service, { events: 1000, bytesEach: 6000 });
     const { port } = new URL(service.url);
@@ -237,7 +237,7 @@ suite('a stream', { concurrency: true }, () => {
     assert.equal(await open.closed, 'ended');
   });
 
-  test('that fails is logged as that, with its cause and trace id', async () => {
+  test('that fails is logged with its cause and trace id', async () => {
     await using service = await startService();
     await fillLog(service, muchMore);
     using stream = await openStream(service.url, '/events/', { 'x-request-id': 'failing' });

@@ -34,14 +34,14 @@ suite('/subscriptions/', { concurrency: true }, () => {
     }
   });
 
-  test('counts nothing that was handled', async () => {
+  test('does not count handled events', async () => {
     await using service = await startService();
     await eventOf(service);
     const { json } = await service.call('GET', '/subscriptions/');
     assert.deepEqual([json.subscriptions[0].backlog, json.subscriptions[0].lag_seconds], [0, 0]);
   });
 
-  test('dead letters are listed by page, given to the subscription again, and deleted', async () => {
+  test('dead letters are listed by page, redriven and deleted', async () => {
     await using service = await startService();
     const event = await eventOf(service);
     await service.database.query('delete from inbox');
@@ -73,7 +73,7 @@ suite('/subscriptions/', { concurrency: true }, () => {
     assert.deepEqual((await service.call('GET', `${own}/dead-letters`)).json, { dead_letters: [] });
   });
 
-  test('a message that is no event of ours cannot be redriven, and stays', async () => {
+  test('a message that is not a valid event cannot be redriven, and stays', async () => {
     await using service = await startService();
     await eventOf(service);
     for (const [body, reason] of [
@@ -104,7 +104,7 @@ suite('/subscriptions/', { concurrency: true }, () => {
     ]);
   });
 
-  test('what is not there, and what is malformed, is told', async () => {
+  test('unknown names and malformed ids are refused', async () => {
     await using service = await startService({ RUN: 'api' });
     const codeOf = async (method: string, path: string) => {
       const { status, json } = await service.call(method as 'GET', path);

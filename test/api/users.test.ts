@@ -33,14 +33,14 @@ suite('users over HTTP', () => {
     for (const path of [`/users/${id}`, `/users/${id}/`]) assert.equal((await service.call('GET', path)).json.id, id);
   });
 
-  test('GET /users/{id} of nobody is a 404 that names the id', async () => {
+  test('GET /users/{id} of an unknown user is a 404 that names the id', async () => {
     const { status, json } = await service.call('GET', '/users/999999');
     assert.equal(status, 404);
     assert.equal(json.detail, 'User with id 999999 not found');
     assert.equal(json.status_code, 404);
   });
 
-  test('an id that is no id is a 404, and never another user', async () => {
+  test('a malformed id is a 404, never another user', async () => {
     const { id } = await service.createUser();
     for (const path of [
       'abc',
@@ -72,7 +72,7 @@ suite('users over HTTP', () => {
     assert.ok(json.updated_at > (before['updated_at'] ?? ''));
   });
 
-  test('PUT that changes nothing moves no timestamp and writes no event, the same password included', async () => {
+  test('PUT that changes nothing keeps the timestamp and writes no event, also with the same password', async () => {
     const before = await service.createUser({ password: 'correct horse' });
     for (const change of [{}, { name: null }, { name: ' John ' }, { name: 'John', surname: 'Doe', password: 'correct horse' }]) {
       const { status, json } = await service.call('PUT', `/users/${before.id}`, change);
@@ -82,7 +82,7 @@ suite('users over HTTP', () => {
     assert.equal(row?.version, '1');
   });
 
-  test('PUT of a password replaces the hash and nothing that is shown but updated_at', async () => {
+  test('PUT of a password changes only the hash and updated_at', async () => {
     const { id, updated_at: updatedAt } = await service.createUser({ password: 'correct horse' });
     const hashOf = async () =>
       (await service.database.query<{ password: string }>('select password from "user" where id = $1', [id]))[0]?.password;
@@ -93,12 +93,12 @@ suite('users over HTTP', () => {
     assert.ok(json.updated_at > (updatedAt ?? ''));
   });
 
-  test('PUT of nobody is a 404', async () => {
+  test('PUT of an unknown user is a 404', async () => {
     assert.equal((await service.call('PUT', '/users/999999', { name: 'X' })).status, 404);
     assert.equal((await service.call('PUT', '/users/999999', { password: 'correct horse' })).status, 404);
   });
 
-  test('DELETE says what it did, and the user is gone', async () => {
+  test('DELETE answers with a message, and the user is gone', async () => {
     const { id } = await service.createUser();
     const { status, json } = await service.call('DELETE', `/users/${id}`);
     assert.deepEqual([status, json], [200, { message: `User with id ${id} has been deleted` }]);
@@ -106,7 +106,7 @@ suite('users over HTTP', () => {
       assert.equal((await service.call(method, `/users/${id}`, method === 'PUT' ? {} : undefined)).status, 404);
   });
 
-  test('a hundred changes of one user at once count to version 101, and each is told with what it changed', async () => {
+  test('a hundred concurrent changes of one user reach version 101, each with its own event', async () => {
     const { id } = await service.createUser();
     const answers = await Promise.all(Array.from({ length: 100 }, (_, n) => service.call('PUT', `/users/${id}`, { name: `Name ${n}` })));
     assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
@@ -129,7 +129,7 @@ suite('the list of users', () => {
   });
   after(() => service[Symbol.asyncDispose]());
 
-  test('is ordered by id, ten to a page where nothing is said', async () => {
+  test('is ordered by id, ten to a page by default', async () => {
     const { status, json } = await service.call('GET', '/users/');
     assert.equal(status, 200);
     assert.deepEqual([json.total, json.page, json.per_page], [25, 1, 10]);
@@ -140,7 +140,7 @@ suite('the list of users', () => {
     assert.deepEqual(Object.keys(json.users[0]), ['id', 'name', 'surname', 'created_at', 'updated_at']);
   });
 
-  test('ends with a short page, and has empty pages after it', async () => {
+  test('ends with a short page, then empty pages', async () => {
     const third = (await service.call('GET', '/users/?page=3&per_page=10')).json;
     assert.deepEqual([third.users.length, third.total], [5, 25]);
     const far = (await service.call('GET', '/users/?page=9007199254740991&per_page=100')).json;

@@ -79,7 +79,7 @@ suite('acknowledgements', { concurrency: true }, () => {
     }
   }
 
-  test('what is given back is not acknowledged with what came after it', async () => {
+  test('a rejected message is not acknowledged with later ones', async () => {
     await using queueOf = await start();
     for (let n = 0; n < count; n += 1) queueOf.held[n]?.(n % 10 === 3 ? 'give back' : 'settled');
     await queueOf.deliver(0.9 * count);

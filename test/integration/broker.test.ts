@@ -189,7 +189,7 @@ for (const kind of brokerKinds) {
       assert.deepEqual(letters, [{ version: '2', attempts: retryDelaysMs.length + 1, reason: 'never' }]);
     });
 
-    test('an effect that is refused at the commit is a failed attempt like any other', async () => {
+    test('an effect that fails at the commit is a failed attempt like any other', async () => {
       await using carrier = await startCarrier(kind);
       await carrier.database.query('create table effect (version bigint)');
       await carrier.database.query(
@@ -209,7 +209,7 @@ for (const kind of brokerKinds) {
       assert.deepEqual(await carrier.database.query('select version from effect'), [{ version: '2' }]);
     });
 
-    test('what was put off behind one event leaves with it, in one batch and in order', async () => {
+    test('events that waited behind one leave with it, in one batch and in order', async () => {
       await using carrier = await startCarrier(kind);
       const seen: number[] = [];
       carrier.consume(async (_tx, event) => {
@@ -237,7 +237,7 @@ for (const kind of brokerKinds) {
       );
     });
 
-    test('an event that was put off does not wait for a clock that has been put back', async () => {
+    test('a retry does not wait for a clock that was set back', async () => {
       await using carrier = await startCarrier(kind);
       carrier.consume(async () => {});
       await carrier.append(1, 0);
@@ -253,7 +253,7 @@ for (const kind of brokerKinds) {
       assert.equal(await attempts(), (before ?? 0) + 1);
     });
 
-    test('a later event never overtakes one of the same user that was put off', async () => {
+    test('a later event never overtakes a retry of the same user', async () => {
       await using carrier = await startCarrier(kind);
       const seen: number[] = [];
       carrier.consume(async (_tx, event) => {

@@ -33,7 +33,7 @@ async function createProject(files: Readonly<Record<string, string>>) {
 }
 
 suite('npm start', { concurrency: true }, () => {
-  test('runs what the sources are now, of every file', async () => {
+  test('runs the current sources, of every file', async () => {
     await using project = await createProject({
       'main.ts': `import { word } from './word.ts';\nconst say: (text: string) => void = console.log;\nsay(word);\n`,
       'word.ts': `export const word: string = 'one';\n`,
@@ -47,7 +47,7 @@ suite('npm start', { concurrency: true }, () => {
     assert.equal(project.start().stdout, 'one\n');
   });
 
-  test('keeps what the last sources were made of, and not all that ever were', async () => {
+  test('keeps the build of the last sources only', async () => {
     await using project = await createProject({ 'main.ts': '' });
     for (let n = 0; n < 9; n += 1) {
       await project.write('main.ts', `console.log(${n});\n`);
@@ -56,7 +56,7 @@ suite('npm start', { concurrency: true }, () => {
     assert.equal((await project.built()).length, 6);
   });
 
-  test('loads nothing that reads TypeScript, and names the .ts file and line in stacks, those of threads too', async () => {
+  test('loads no TypeScript compiler, and names the .ts file and line in stacks, in threads too', async () => {
     await using project = await createProject({
       'main.ts': `import { Worker } from 'node:worker_threads';
 type Told = { readonly stack: string };
@@ -75,7 +75,7 @@ worker.once('error', (error: unknown) => {
     assert.match(stderr, /\nError: in the process\n {4}at \S+ .*\(src\/main\.ts:7:9\)\n/);
   });
 
-  test('is the same for those who begin at once', async () => {
+  test('is safe for concurrent starts', async () => {
     await using project = await createProject({ 'main.ts': `console.log('begun' as string);\n` });
     const all = await Promise.all(Array.from({ length: 6 }, () => run(process.execPath, ['start.js'], { cwd: project.path })));
     assert.deepEqual(
@@ -85,7 +85,7 @@ worker.once('error', (error: unknown) => {
     assert.equal((await project.built()).length, 1);
   });
 
-  test('runs the sources where nothing can be written or made, and says why in a line', async () => {
+  test('runs the sources in a read-only folder, and says why in a line', async () => {
     await using project = await createProject({ 'main.ts': `console.log('runs' as string);\n` });
     // A file where the folder is to be: root may write everywhere.
     await project.write('broken.ts', 'enum Direction { Up }\n');
@@ -94,7 +94,7 @@ worker.once('error', (error: unknown) => {
     assert.match(stderr, /^src\/ runs as TypeScript, which takes more memory, since no JavaScript could be made of it: \S.+\n$/);
   });
 
-  test('a command that there is not is told, with those that there are', async () => {
+  test('an unknown command is reported with the known ones', async () => {
     const { status, stderr } = spawnSync(process.execPath, ['start.js', 'migrat'], { cwd: root, encoding: 'utf8' });
     assert.equal(status, 1);
     assert.match(stderr, /^There is no command "migrat": leave it out to start the service, or name one of migrate, db:setup, events\.\n$/);

@@ -66,7 +66,7 @@ function assertStill(now: unknown, recorded: unknown, where: string): void {
 }
 
 suite('beside the LiteStar service', { concurrency: true }, () => {
-  test('each type of event has still all that its consumer has read, with the trace id of the request', async () => {
+  test('each event still has every field that the LiteStar consumer reads, with the trace id of the request', async () => {
     const messages = await recordMessages();
     if (process.env['RECORD'] === 'yes') await writeFile(recordedFile, `${JSON.stringify(messages, null, 2)}\n`);
     const recorded = JSON.parse(await readFile(recordedFile, 'utf8')) as Recorded[];
@@ -84,7 +84,7 @@ suite('beside the LiteStar service', { concurrency: true }, () => {
     }
   });
 
-  test('it goes on reading and writing the adopted table, as on the way back', async () => {
+  test('it goes on reading and writing the adopted table, as needed for the way back', async () => {
     await using database = await createDatabase({ template: 'empty' });
     await database.query(`create table "user" (
       id serial primary key, name varchar(255) not null, surname varchar(255) not null, password varchar(255) not null,
@@ -104,7 +104,7 @@ suite('beside the LiteStar service', { concurrency: true }, () => {
     assert.equal((await service.createUser()).id, 3);
   });
 
-  test('its events become dead letters whose line, reason and list say so, and which can be thrown away by it', async () => {
+  test('its events become dead letters that say so in line, reason and list, and can be purged by reason', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using service = await startService({ RABBITMQ_URL: vhost.url });
     await service.line(({ event, component }) => event === 'RabbitMQ connected' && component === 'consumer');
@@ -128,7 +128,7 @@ suite('beside the LiteStar service', { concurrency: true }, () => {
     assert.match((await events('dlq', 'list')).stderr, /^1 in all/);
   });
 
-  test('only what names one of our types, and has neither an id nor a version, is taken for one of them', () => {
+  test('only a message with a known type and without id and version counts as one of its events', () => {
     const read = createEventReader(definitions);
     const isTold = (event: object) => /LiteStar/.test(JSON.stringify(read(event)));
     for (const old of [

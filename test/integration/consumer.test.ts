@@ -80,7 +80,7 @@ const effects = async (carrier: Carrier) =>
   (await carrier.database.query<{ version: string }>('select version from effect order by n')).map(({ version }) => Number(version));
 
 suite('when another consumer becomes active', { concurrency: true }, () => {
-  test('on SIGTERM with 50 events held, each takes effect once, in order, and none is given up', async () => {
+  test('on SIGTERM with 50 events held, each takes effect once, in order, and none is dead-lettered', async () => {
     await using carrier = await startCarrier('RabbitMQ');
     const record = await recorder(carrier);
     using slow = gate();
@@ -138,7 +138,7 @@ suite('when another consumer becomes active', { concurrency: true }, () => {
     assert.deepEqual(await carrier.database.query('select from dead_letter'), []);
   });
 
-  test('an earlier event that fails when it is taken from the log is put off, and the later one waits behind it', async () => {
+  test('an earlier event that fails when taken from the log is retried later, and the later one waits behind it', async () => {
     await using carrier = await startCarrier('RabbitMQ');
     const record = await recorder(carrier);
     let failures = 2;
@@ -226,8 +226,8 @@ suite('an event whose queue was deleted with it', { concurrency: true }, () => {
   });
 });
 
-suite('messages that are no event of ours', { concurrency: true }, () => {
-  test('are given up at once, byte for byte with properties and headers, and hold up no event', async () => {
+suite('messages that are not valid events', { concurrency: true }, () => {
+  test('are dead-lettered at once, byte for byte with properties and headers, and delay no event', async () => {
     await using carrier = await startCarrier('RabbitMQ');
     carrier.consume(async () => {});
     await isConnected(carrier);
@@ -272,7 +272,7 @@ suite('messages that are no event of ours', { concurrency: true }, () => {
     assert.equal((await carrier.metrics.deadLettered.get()).values[0]?.value, poison.length);
   });
 
-  test('what RabbitMQ itself gave up, and what an older version did, is taken out of the dead-letter queue', async () => {
+  test('messages that RabbitMQ or an older version dead-lettered are taken out of the dead-letter queue', async () => {
     await using carrier = await startCarrier('RabbitMQ');
     carrier.consume(async () => {});
     await isConnected(carrier);
@@ -304,7 +304,7 @@ suite('messages that are no event of ours', { concurrency: true }, () => {
 });
 
 suite('a dead letter', { concurrency: true }, () => {
-  test('keeps body, id, trace id and reason, and takes effect when it is sent to the consumer again', async () => {
+  test('keeps body, id, trace id and reason, and takes effect when redriven', async () => {
     await using carrier = await startCarrier('RabbitMQ');
     let isClosed = true;
     carrier.consume(async () => {
@@ -334,7 +334,7 @@ suite('a dead letter', { concurrency: true }, () => {
     assert.deepEqual(await find(carrier.pool, [id]), []);
   });
 
-  test('stays where it is no event of ours, and the reason says why', async () => {
+  test('that is not a valid event stays, with the reason', async () => {
     await using carrier = await startCarrier('RabbitMQ');
     carrier.consume(async () => {});
     await isConnected(carrier);
@@ -351,7 +351,7 @@ suite('a dead letter', { concurrency: true }, () => {
     assert.deepEqual([await find(carrier.pool, ['one']), await find(carrier.pool, ['two'])], [[one], [two]]);
   });
 
-  test('that was redriven and comes after a later version is given up again, in order of versions', async () => {
+  test('that comes after a later version when redriven is dead-lettered again, in order of versions', async () => {
     await using carrier = await startCarrier('RabbitMQ');
     const seen: number[] = [];
     let failing = true;

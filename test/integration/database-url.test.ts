@@ -81,19 +81,19 @@ for (const version of versions) {
       });
     }
 
-    test('a name that the certificate does not have is refused by verify-full alone', async () => {
+    test('a host name that the certificate lacks is refused by verify-full only', async () => {
       assert.equal(await connectBy(as('everybody', `sslmode=verify-ca&${root}`, '127.0.0.2')), 'SSL');
       assert.match(await connectBy(as('everybody', `sslmode=verify-full&${root}`, '127.0.0.2')), /^refused: Hostname\/IP does not match/);
     });
 
-    test('pg_hba.conf that lets in only one of the two is obeyed by allow and prefer', async () => {
+    test('allow and prefer follow a pg_hba.conf that accepts only one of the two', async () => {
       assert.equal(await connectBy(as('only_ssl', 'sslmode=allow')), 'SSL');
       assert.equal(await connectBy(as('only_plain', 'sslmode=prefer')), 'plain');
       assert.match(await connectBy(as('only_ssl', 'sslmode=disable')), /^refused: no pg_hba.conf entry .* no encryption/);
       assert.match(await connectBy(as('only_plain', 'sslmode=require')), /^refused: no pg_hba.conf entry .* SSL encryption/);
     });
 
-    test('a certificate of the client is shown, its key encrypted or not', async () => {
+    test('a client certificate is sent, with an encrypted key or a plain one', async () => {
       const { cert, key, keyEncrypted, keyPassword } = certificates.client;
       const parameters = (file: string, more = '') =>
         `sslmode=require&sslcert=${encodeURIComponent(cert)}&sslkey=${encodeURIComponent(file)}${more}`;
@@ -108,7 +108,7 @@ suite('several hosts in DATABASE_URL', { concurrency: true }, () => {
   const hosts = (servers: readonly { readonly port: number }[], query = '') =>
     `postgres://postgres@${servers.map(({ port }) => `127.0.0.1:${port}`).join(',')}/postgres${query}`;
 
-  test('the first that answers is taken, and another when it goes', async () => {
+  test('the first that answers is used, and another when it fails', async () => {
     await using stack = new AsyncDisposableStack();
     const server = stack.use(await startPostgres(15));
     const [first, second] = [
@@ -129,7 +129,7 @@ suite('several hosts in DATABASE_URL', { concurrency: true }, () => {
     await assert.rejects(pool.query('select 1'), { name: 'DatabaseUnavailableError' });
   });
 
-  test('a host that swallows what is sent costs one wait, and not one for each connection', async () => {
+  test('a host that never answers costs one wait, not one per connection', async () => {
     await using stack = new AsyncDisposableStack();
     const server = stack.use(await startPostgres(15));
     let asked = 0;
@@ -146,7 +146,7 @@ suite('several hosts in DATABASE_URL', { concurrency: true }, () => {
     assert.ok(asked >= 1 && asked <= 2, `${asked}`);
   });
 
-  test('a service goes on with the standby that became the primary', async () => {
+  test('the service follows a failover to the standby', async () => {
     await using stack = new AsyncDisposableStack();
     const primary = stack.use(await startPostgres(15));
     const standby = stack.use(await primary.startStandby());
@@ -162,7 +162,7 @@ suite('several hosts in DATABASE_URL', { concurrency: true }, () => {
     await service.line(({ event }) => event === `Received event user.created with user_id=${answer.json.id}`);
   });
 
-  test('a connection to a standby is given up at the first change that it refuses, and the address may lead elsewhere by then', async () => {
+  test('a connection to a standby is dropped at the first write that it refuses', async () => {
     await using stack = new AsyncDisposableStack();
     const primary = stack.use(await startPostgres(15));
     await primary.query('create table t (n int)');
@@ -257,7 +257,7 @@ suite('mistakes of the operator', { concurrency: true }, async () => {
     });
   }
 
-  test('a server that is away is told in one sentence by the commands', async () => {
+  test('commands report an unreachable server in one sentence', async () => {
     const env = { DATABASE_URL: 'postgres://me:s3cret@127.0.0.1:1/mine', DATABASE_ADMIN_URL: 'postgres://me:s3cret@127.0.0.1:1/mine' };
     for (const file of ['src/cli/migrate.ts', 'src/cli/setup.ts']) {
       const { code, stderr } = await runNode(file, env);
@@ -269,7 +269,7 @@ suite('mistakes of the operator', { concurrency: true }, async () => {
     }
   });
 
-  test('role and database with characters that a URL escapes are made and used', async () => {
+  test('role and database names with URL-escaped characters are created and used', async () => {
     const env = { DATABASE_URL: at('r%23o%2Fle:s3cret', '/d%23a%2Ft%3F%25'), DATABASE_ADMIN_URL: at('admin:adm1n', '/postgres') };
     const made = await runNode('src/cli/setup.ts', env);
     assert.equal(made.stdout, 'Created role r#o/le and database d#a/t?%.\n');

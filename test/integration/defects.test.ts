@@ -57,7 +57,7 @@ test('an outage in an effect is waited for, and counts as no attempt', async () 
   assert.deepEqual(await carrier.database.query('select attempts from delivery_retry union all select attempts from dead_letter'), []);
 });
 
-test('the relay tells what went wrong, and not the sentence for callers', async () => {
+test('the relay logs the cause, not the sentence for callers', async () => {
   await using database = await createDatabase();
   await using pool = startPool({ url: database.url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 }, 2);
   const captured = captureLog();
@@ -69,7 +69,7 @@ test('the relay tells what went wrong, and not the sentence for callers', async 
   assert.match(String(line['reason']), /relation "outbox" does not exist/);
 });
 
-test('a server that is away is a DatabaseUnavailableError with its cause', async () => {
+test('an unreachable server is a DatabaseUnavailableError with its cause', async () => {
   await using pool = startPool(
     {
       url: 'postgresql://nobody@127.0.0.1:1/nothing?sslmode=disable',

@@ -44,7 +44,7 @@ test('a fresh folder gets a durable, private server with an empty database rollc
   assert.ok(process.kill(-server.pid, 0));
 });
 
-test('rows outlive a restart, and the second start skips what the first had to make', async () => {
+test('rows survive a restart, and the second start skips the setup', async () => {
   await using folder = await makeFolder();
   {
     await using server = await start(folder.path);
@@ -152,7 +152,7 @@ test('of several concurrent starts on a fresh folder, and again on a used one, e
   }
 });
 
-test('an interrupted initdb is made again, and nothing of it stays', async () => {
+test('an interrupted initdb starts over, and leaves nothing behind', async () => {
   await using folder = await makeFolder('empty');
   const watcher = watch(folder.path);
   const child = spawnService(folder.path, 'interrupted');
@@ -165,7 +165,7 @@ test('an interrupted initdb is made again, and nothing of it stays', async () =>
   assert.deepEqual(readdirSync(folder.path).sort(), ['pgdata', 'postgres.log', 'run']);
 });
 
-test('lock files whose process id has passed to another program, as after a reboot, do not keep it from starting', async () => {
+test('stale lock files whose process id belongs to another program do not stop the start', async () => {
   await using folder = await makeFolder();
   const { url } = await startAndStop(folder.path);
   const { uid, gid } = await stat(join(folder.path, 'pgdata'));
@@ -184,7 +184,7 @@ test('lock files whose process id has passed to another program, as after a rebo
   }
 });
 
-test('disposing twice ends the server and leaves no process', async () => {
+test('disposing twice is harmless and leaves no process', async () => {
   await using folder = await makeFolder();
   const server = await start(folder.path);
   const session = await connect(server.url);

@@ -28,7 +28,7 @@ async function withConnection<Result>(url: string, work: (connection: Connection
 const brokerUrl = () => process.env['TEST_RABBITMQ_URL'] ?? '';
 
 suite('npm run events', { concurrency: true }, () => {
-  test('lists a dead letter, shows it, says why it cannot be given to the consumer again, and throws it away', async () => {
+  test('lists, shows and erases a dead letter, and says why it cannot be redriven', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using service = await startService({ RABBITMQ_URL: vhost.url });
     const events = commandFor(service, vhost.url);
@@ -78,7 +78,7 @@ suite('npm run events', { concurrency: true }, () => {
     );
   });
 
-  test('gives a dead letter to the consumer again', async () => {
+  test('redrives a dead letter', async () => {
     await using service = await startService();
     const events = commandFor(service);
     const { id } = await service.createUser();
@@ -102,7 +102,7 @@ suite('npm run events', { concurrency: true }, () => {
     assert.equal((await events('dlq', 'purge', '--yes')).stdout, '1 thrown away.\n');
   });
 
-  test('tells what waits in the outbox', async () => {
+  test('shows what waits in the outbox', async () => {
     await using service = await startService({ RUN: 'api' });
     await service.createUser();
     await service.createUser();
@@ -138,7 +138,7 @@ suite('npm run events', { concurrency: true }, () => {
     assert.equal(service.lines.filter(({ event }) => event.startsWith('Received event')).length, handled);
   });
 
-  test('ends a replay with a sentence where its events have expired, before it or under it', async () => {
+  test('ends a replay with a sentence if its events have expired, before or during it', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using service = await startService({ RUN: 'api' });
     await using pool = startPool(
@@ -168,7 +168,7 @@ suite('npm run events', { concurrency: true }, () => {
     assert.match(late.stderr, /^0 events were sent, and no more can be: Events after this cursor have expired\. .+\n$/);
   });
 
-  test('ends with a sentence and code 1 where it cannot do what was asked for', async () => {
+  test('ends with a sentence and code 1 on failure', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using service = await startService({ RUN: 'api' });
     const events = commandFor(service, vhost.url);

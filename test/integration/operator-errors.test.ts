@@ -48,7 +48,7 @@ suite('.env', { concurrency: true }, () => {
     assert.deepEqual(await readdir(cwd), ['.env']);
   });
 
-  test('as a folder is told in a sentence', async () => {
+  test('that is a folder is reported in a sentence', async () => {
     await using stack = new AsyncDisposableStack();
     const cwd = await createFolder(stack);
     await mkdir(join(cwd, '.env'));
@@ -59,7 +59,7 @@ suite('.env', { concurrency: true }, () => {
 });
 
 suite('settings', { concurrency: true }, () => {
-  test('that are all wrong end the start with a sentence for each, before anything is made or started', async () => {
+  test('that are wrong end the start with a sentence for each, before anything is created', async () => {
     await using stack = new AsyncDisposableStack();
     const cwd = await createFolder(stack);
     const names = Object.keys((Settings as TObject).properties);
@@ -75,7 +75,7 @@ suite('settings', { concurrency: true }, () => {
     assert.deepEqual(await readdir(cwd), []);
   });
 
-  test('HOST that is no address of this machine, or a name without one, is told as such', async () => {
+  test('HOST that is not an address of this machine, or does not resolve, is reported', async () => {
     await using database = await createDatabase();
     const started = (HOST: string) => runNode('start.js', { HOST, AUTH: 'off', PORT: '0', DATABASE_URL: database.url });
     // 192.0.2.0/24 is for documents (RFC 5737), .invalid is never a name (RFC 6761).
@@ -85,7 +85,7 @@ suite('settings', { concurrency: true }, () => {
     assert.match(nameless.stderr, /^HOST rollcall\.invalid is a name without an address \(E\w+\): set HOST to an address\.\n$/);
   });
 
-  test('DATA_DIR that cannot be a folder, or one of PostgreSQL, is told with its path', async () => {
+  test('DATA_DIR that cannot be a data folder is reported with its path', async () => {
     await using stack = new AsyncDisposableStack();
     const cwd = await createFolder(stack);
     await writeFile(join(cwd, 'file'), '');
@@ -101,7 +101,7 @@ suite('settings', { concurrency: true }, () => {
   });
 });
 
-test('packages that are not installed are told with the command that installs them', async () => {
+test('missing packages are reported with the command that installs them', async () => {
   await using stack = new AsyncDisposableStack();
   const folder = await createFolder(stack);
   for (const name of ['src', 'start.js', 'build.js', 'package.json']) await cp(name, join(folder, name), { recursive: true });
@@ -112,7 +112,7 @@ test('packages that are not installed are told with the command that installs th
   assert.deepEqual([code, stderr], [1, 'The packages of Rollcall are not installed, or not all of them: run "npm ci" in its folder.\n']);
 });
 
-test('a Node that is too old is told with the ways to a newer one', () => {
+test('an outdated Node is reported with the ways to a newer one', () => {
   const older = 'data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"20.1.0"}})';
   const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', older, 'start.js'], { encoding: 'utf8' });
   assert.deepEqual([status, stdout], [1, '']);

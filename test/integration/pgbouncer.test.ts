@@ -75,7 +75,7 @@ suite('behind PgBouncer in transaction mode', { concurrency: true }, async () =>
     await stuck;
   });
 
-  test('a default isolation above read committed is no refusal', async () => {
+  test('a default isolation above read committed works', async () => {
     const url = await databaseNamed('serializable');
     await server.query(`alter database serializable set default_transaction_isolation = 'serializable'`);
     const limits = { DATABASE_STATEMENT_TIMEOUT_MS: '30000', DATABASE_CONNECT_TIMEOUT_MS: '30000' };
@@ -89,7 +89,7 @@ suite('behind PgBouncer in transaction mode', { concurrency: true }, async () =>
     await service.backlog(0);
   });
 
-  test('that knows no prepared statements, none fails; one line says what to set', async () => {
+  test('without prepared statements, no request fails; one line says what to set', async () => {
     const limits = { DATABASE_STATEMENT_TIMEOUT_MS: '30000', DATABASE_CONNECT_TIMEOUT_MS: '30000', RATE_LIMIT_PER_MINUTE: '0' };
     await using service = await startService({ DATABASE_URL: await databaseNamed('unprepared'), ...limits });
     const users = await Promise.all(Array.from({ length: 10 }, () => service.createUser()));
@@ -113,7 +113,7 @@ suite('behind PgBouncer in transaction mode', { concurrency: true }, async () =>
     assert.deepEqual(wrong, []);
   });
 
-  test('a service starts, migrates, answers and hands its events on', async () => {
+  test('a service starts, migrates, answers and publishes its events', async () => {
     await using service = await startService({ DATABASE_URL: await databaseNamed('served') });
     const { id } = await service.createUser();
     assert.equal((await service.call('GET', `/users/${id}`)).status, 200);

@@ -63,7 +63,7 @@ suite('the process with its own PostgreSQL', { concurrency: true }, () => {
     assert.equal((await fetch(`${again.url}/users/${json.id}`)).status, 200);
   });
 
-  test('a second start on a folder in use says who holds it, and disturbs nobody', async () => {
+  test('a second start on a folder in use names its holder, and disturbs nothing', async () => {
     await using stack = new AsyncDisposableStack();
     const DATA_DIR = await dataDirectory(stack);
     const first = stack.use(await startProcess({ DATA_DIR }));
@@ -88,7 +88,7 @@ suite('the process with its own PostgreSQL', { concurrency: true }, () => {
 });
 
 suite('the process', { concurrency: true }, () => {
-  test('names every wrong setting at once, in words, and never the value of a URL', async () => {
+  test('names every wrong setting at once, and never the value of a URL', async () => {
     const env = { PORT: 'http', LOG_LEVEL: 'loud', DATABASE_URL: 'mysql://me:secret@host/db', RUN: 'api,cron', PASSWORD_LENGTH_MIN: '4' };
     const { code, stderr } = await runNode('start.js', env);
     assert.equal(code, 1);
@@ -96,7 +96,7 @@ suite('the process', { concurrency: true }, () => {
     assert.doesNotMatch(stderr, /secret|\n +at /);
   });
 
-  test('refuses an address that others can reach unless AUTH=off is written out, and then warns', async () => {
+  test('refuses an address beyond loopback without AUTH=off, and with it warns', async () => {
     const { code, stderr } = await runNode('start.js', { HOST: '0.0.0.0' });
     assert.equal(code, 1);
     assert.match(stderr, /AUTH=off/);
@@ -115,7 +115,7 @@ suite('the process', { concurrency: true }, () => {
     assert.deepEqual([code, stderr.trim()], [1, `Port ${port} is taken: stop what listens there, or set PORT.`]);
   });
 
-  test('names the command where the role or the database is missing, and makes both with DATABASE_ADMIN_URL', async () => {
+  test('names the command if role or database is missing, and creates both with DATABASE_ADMIN_URL', async () => {
     await using database = await createDatabase();
     const name = `missing_${process.pid}`;
     const url = new URL(database.url);
@@ -145,7 +145,7 @@ suite('the process', { concurrency: true }, () => {
     assert.match((await runNode('src/cli/migrate.ts', env)).stdout, /^The schema is up to date\./);
   });
 
-  test('a second signal, later than one Ctrl-C can be, exits at once', async () => {
+  test('a second signal exits at once', async () => {
     await using database = await createDatabase();
     await using service = await startProcess({ DATABASE_URL: database.url, SHUTDOWN_DRAIN_MS: '5000' });
     const startedAt = performance.now();

@@ -84,7 +84,7 @@ suite('RabbitMQ that refuses', { concurrency: 2 }, () => {
     await assertRefused(vhost.url, 'consumer', /of the same name with other properties: delete it/);
   });
 
-  test('only after it was away, which the client does not tell', async () => {
+  test('only after an outage', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using proxy = await startBrokerProxy(vhost.url);
     await proxy.refuse();
@@ -97,7 +97,7 @@ suite('RabbitMQ that refuses', { concurrency: 2 }, () => {
     assert.match(String((await service.line(refused))['reason']), /does not accept the user and password/);
   });
 
-  test('until it is set right, without a restart', async () => {
+  test('until it is set right; no restart is needed', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using user = await createUser(vhost.url);
     await using service = await startService({ RABBITMQ_URL: user.url });
@@ -109,7 +109,7 @@ suite('RabbitMQ that refuses', { concurrency: 2 }, () => {
     assert.deepEqual(await readiness(service), { status: 'ready', database: 'ok', broker: 'ok' });
   });
 
-  test('is told by the commands in a sentence', async () => {
+  test('is reported by the commands in a sentence', async () => {
     await using service = await startService();
     const url = new URL(brokerUrl());
     url.password = 'wr0ng-s3cret';
@@ -121,7 +121,7 @@ suite('RabbitMQ that refuses', { concurrency: 2 }, () => {
   });
 });
 
-test('a port that never was that of RabbitMQ is told with the ports that are, and /ready does not take it for certain', async () => {
+test("a port that was never RabbitMQ's is reported as a guess, with the usual ports", async () => {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   try {
@@ -152,7 +152,7 @@ suite('refusals', () => {
     );
   });
 
-  test('are told once a minute at most, for each component and each cause', () => {
+  test('are logged at most once a minute for each component and cause', () => {
     const { log, lines } = captureLog();
     const refusals = createRefusals(log);
     for (let round = 0; round < 100; round += 1) {
@@ -166,7 +166,7 @@ suite('refusals', () => {
     assert.equal(refusals.current, undefined);
   });
 
-  test('are none where waiting helps', () => {
+  test('are not reported where waiting helps', () => {
     const { log, lines } = captureLog();
     const refusals = createRefusals(log);
     for (const code of ['ECONNREFUSED', 'ENOTFOUND', 'ETIMEDOUT', 'CONNECTION_FORCED', 'TIMEOUT'])

@@ -79,7 +79,7 @@ suite('amqps:// with a private certificate authority', () => {
     assert.match(stderr, /^RabbitMQ says: .*no queue 'nowhere'/);
   });
 
-  test('takes no server that the authority does not vouch for, unless verify_none is written out', async () => {
+  test('refuses an untrusted server certificate, unless verify_none is set', async () => {
     const { ca, otherCa, server } = certificates;
     const cases: Record<string, string> = {
       [query({ cacertfile: ca })]: 'connected',
@@ -112,7 +112,7 @@ suite('RABBITMQ_URL reaches', () => {
     await service.line(({ event }) => event === `Received event user.created with user_id=${id}`);
   });
 
-  test('the virtual host and the user that it names, in any characters', async () => {
+  test('its virtual host and user, in any characters', async () => {
     const [vhost, user, password] = ['team/prod größe', 'a:b@c', 'p%/?#@:+ß 🔑'];
     await manage('PUT', `vhosts/${encodeURIComponent(vhost)}`);
     await manage('PUT', `users/${encodeURIComponent(user)}`, { password, tags: '' });
@@ -138,7 +138,7 @@ suite('RABBITMQ_URL reaches', () => {
       assert.equal(await connect(`amqp://${credentials}@localhost:${port}${path}`), 'connected');
   });
 
-  test('a connection with the heartbeat and the channels that it asks for', async () => {
+  test('a connection with its heartbeat and channel_max', async () => {
     const url = `amqp://${credentials}@localhost:${port}?heartbeat=7&channel_max=9`;
     const connection = openConnection(readRabbitUrl(url), { connectionName: 'asked' });
     try {
@@ -168,7 +168,7 @@ suite('RABBITMQ_URL at a port where something else answers', () => {
     }
   }
 
-  test('is a failure that is told, and never ends the process: HTTP, text, silence, TLS on either side alone', async () => {
+  test('is reported and never ends the process: HTTP, text, silence, TLS on one side only', async () => {
     const says = (text: string) => createServer((socket) => void socket.on('error', () => {}).write(text));
     const [cert, key] = await Promise.all([readFile(certificates.server.cert), readFile(certificates.server.key)]);
     const authority = query({ cacertfile: certificates.ca });

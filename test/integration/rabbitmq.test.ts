@@ -102,7 +102,7 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
     assert.ok(!JSON.stringify(other.messages).includes('argon2'));
   });
 
-  test('update and delete are announced with what changed and with the last version', async () => {
+  test('update and delete events carry what changed and the version', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using other = await listen(vhost.url);
     await using service = await startService({ RABBITMQ_URL: vhost.url });
@@ -125,7 +125,7 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
     assert.deepEqual(other.messages[0]?.body.data, { user_id: id, version: 1, changed: ['name', 'surname', 'password'] });
   });
 
-  test('a broker that is away at the start, and again later, fails no request, and everything arrives when it is back', async () => {
+  test('a broker outage, at the start or later, fails no request, and every event arrives afterwards', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using proxy = await startBrokerProxy(vhost.url);
     await proxy.refuse();
@@ -180,7 +180,7 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
     });
   }
 
-  test('after a round that failed one event goes ahead alone: the others are not sent again each time', async () => {
+  test('after a failed round one event is tried alone, so that the others are not sent again each time', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using other = await listen(vhost.url);
     await using service = await startService({ RABBITMQ_URL: vhost.url, RUN: 'api,relay' });
@@ -202,7 +202,7 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
     for (const [id, all] of others) assert.ok(all.length <= 2, `the event of user ${id} came ${all.length} times`);
   });
 
-  test('events of a type that nobody wants wait, and do not stop the others', async () => {
+  test('unroutable events wait, and do not stop the others', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using other = await listen(vhost.url, 'user.created');
     await using service = await startService({ RABBITMQ_URL: vhost.url, RUN: 'api,relay' });
@@ -216,7 +216,7 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
     assert.match((await service.call('GET', '/metrics')).text, /^rollcall_events_unroutable_total [1-9]\d*$/m);
   });
 
-  test('an exchange that was deleted is made again with the queue of the service bound to it, before anything is published', async () => {
+  test('a deleted exchange is declared again with its queue bound, before anything is published', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using service = await startService({ RABBITMQ_URL: vhost.url });
     await service.line(({ event, component }) => event === 'RabbitMQ connected' && component === 'consumer');
@@ -231,7 +231,7 @@ suite('users and RabbitMQ', { concurrency: true }, () => {
     assert.match((await service.call('GET', '/metrics')).text, /^rollcall_events_unroutable_total 0$/m);
   });
 
-  test('the parts may run in processes of their own', async () => {
+  test('each part may run in its own process', async () => {
     await using vhost = await createVhost(brokerUrl());
     await using api = await startService({ RABBITMQ_URL: vhost.url, RUN: 'api' });
     const one = { database: api.database };

@@ -24,7 +24,7 @@ function counted(db: Db): Db & { readonly statements: number } {
 }
 
 suite('/ready', { concurrency: true }, () => {
-  test('is 200 while every connection of the requests is held up and more requests wait for one', async () => {
+  test('is 200 while the pool is exhausted and requests wait for it', async () => {
     await using service = await startService({ DATABASE_POOL_SIZE: '2', DATABASE_STATEMENT_TIMEOUT_MS: '60000' });
     const { id } = await service.createUser();
     const holder = await service.database.hold('lock table "user", event, outbox in access exclusive mode');
@@ -39,7 +39,7 @@ suite('/ready', { concurrency: true }, () => {
     await Promise.all(blocked);
   });
 
-  test('says within three seconds that PostgreSQL froze under it, and is 200 again when it thaws', async () => {
+  test('is 503 within three seconds if PostgreSQL freezes, and 200 again when it thaws', async () => {
     await using stack = new AsyncDisposableStack();
     const database = stack.use(await createDatabase());
     const proxy = stack.use(await startDatabaseNetwork(database.url));
@@ -64,7 +64,7 @@ suite('/ready', { concurrency: true }, () => {
     while (answer.status !== 200) answer = await service.call('GET', '/ready');
   });
 
-  test('never says "migrations missing" of a database that was not reached, and does once that is known', async () => {
+  test('says "migrations missing" only after it reached the database', async () => {
     await using stack = new AsyncDisposableStack();
     const database = stack.use(await createDatabase({ template: 'empty' }));
     const proxy = stack.use(await startDatabaseNetwork(database.url));
@@ -84,7 +84,7 @@ suite('/ready', { concurrency: true }, () => {
 });
 
 suite('the check of PostgreSQL', { concurrency: true }, () => {
-  test('is one statement for a thousand who ask at once, and so is the backlog for a thousand scrapes', async () => {
+  test('is one statement for a thousand concurrent calls, and so is the backlog for a thousand scrapes', async () => {
     await using database = await createDatabase();
     await using pool = startPool(settings(database.url), 1);
     const own = counted(pool);
@@ -109,7 +109,7 @@ suite('the check of PostgreSQL', { concurrency: true }, () => {
     assert.equal(measured, 1);
   });
 
-  test('where the server has no room for its connection is answered by one that the instance has, and fails where it has none', async () => {
+  test('uses an open connection if the server accepts no more, and fails if there is none', async () => {
     await using database = await createDatabase();
     const limit = (connections: number) =>
       database.query(`alter database ${new URL(database.url).pathname.slice(1)} connection limit ${connections}`);

@@ -52,7 +52,7 @@ const allDue = (database: TestDatabase) => database.query('update event_retry se
 const times = (count: number, name: (n: number) => string) => Array.from({ length: count }, (_, n) => name(n));
 
 suite('events that came back', { concurrency: true }, () => {
-  test('thousands that are due at one moment take a share of a round, and what is fresh goes in the same round', async () => {
+  test('thousands that are due at once take a share of a round, and new events go in the same round', async () => {
     await using relay = await startRelay((subject) => (subject.startsWith('fresh') ? 'routed' : 'returned'));
     await append(
       relay.database,
@@ -130,7 +130,7 @@ suite('events that came back', { concurrency: true }, () => {
     assert.equal(await relay.depth(), 0);
   });
 
-  test('those behind one that is taken away by hand are due', async () => {
+  test('those behind one that was deleted by hand are due', async () => {
     await using relay = await startRelay(() => 'returned');
     await append(relay.database, ['a', 'a', 'a']);
     await relay.step();
@@ -161,7 +161,7 @@ suite('events that came back', { concurrency: true }, () => {
     assert.equal(await relay.depth(), 0);
   });
 
-  test('one whose event is no longer in the log holds up nobody', async () => {
+  test('one whose event is no longer in the log delays no other', async () => {
     await using relay = await startRelay((subject) => (subject === 'a' ? 'returned' : 'routed'));
     await append(relay.database, ['a', 'a']);
     await relay.step();
@@ -172,7 +172,7 @@ suite('events that came back', { concurrency: true }, () => {
     assert.deepEqual(relay.sent(), ['a:2']);
   });
 
-  test('they are told once for each type, with their number, and counted one by one', async () => {
+  test('they are logged once for each type with their number, and counted one by one', async () => {
     await using relay = await startRelay(() => 'returned');
     await append(
       relay.database,

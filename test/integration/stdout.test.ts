@@ -15,8 +15,8 @@ async function flood({ url }: ServiceProcess, rounds: number): Promise<void> {
   for (let round = 0; round < rounds; round += 1) await Promise.all(Array.from({ length: 100 }, ask));
 }
 
-suite('with stdout that nobody reads', { concurrency: true }, () => {
-  test('the service serves, drops lines beyond a bound and counts them, and says so when the reader is back', async () => {
+suite('with an unread stdout', { concurrency: true }, () => {
+  test('the service serves, drops and counts lines beyond a bound, and says so when the reader is back', async () => {
     await using database = await createDatabase();
     await using service = await startProcess({ DATABASE_URL: database.url });
     service.child.stdout?.pause();
@@ -30,7 +30,7 @@ suite('with stdout that nobody reads', { concurrency: true }, () => {
     assert.equal(Number(lines), await dropped(service));
   });
 
-  test('a signal ends the process in order, with 0', async () => {
+  test('a signal ends the process with code 0', async () => {
     await using database = await createDatabase();
     await using service = await startProcess({ DATABASE_URL: database.url });
     service.child.stdout?.pause();
@@ -55,7 +55,7 @@ suite('with stdout that nobody reads', { concurrency: true }, () => {
   });
 });
 
-test('with stdout that is closed the service serves, counts the lines, and ends in order', async () => {
+test('with a closed stdout the service serves, counts dropped lines, and ends with code 0', async () => {
   await using database = await createDatabase();
   await using service = await startProcess({ DATABASE_URL: database.url });
   service.child.stdout?.destroy();

@@ -26,7 +26,7 @@ const readAll = async (consumer: { read(): Promise<number> }) => {
   while ((await consumer.read()) > 0);
 };
 
-test('what nobody would get, or that waits for nothing, keeps the service from starting', () => {
+test('an event without a queue, or a subscription without events, stops the start', () => {
   const other = (part: object) => ({ name: 'mail', source: 'log' as const, reactions: {}, ...part });
   const reaction = { about: () => ({ kind: 'mail', name: 'mail_id', id: 1, version: 1 }) };
   assert.deepEqual(subscriptionIssues(subscriptions, definitions), []);
@@ -84,7 +84,7 @@ suite('a subscription that reads the log', { concurrency: true }, () => {
       );
     });
 
-  test('begins at the end of the log, goes on where it was, and takes each event once beside a second reader', async () => {
+  test('starts at the end of the log, resumes from its position, and takes each event once beside a second reader', async () => {
     await using carrier = await startCarrier('in-process');
     carrier.consume(async () => {});
     await carrier.append(1, 1);
@@ -145,7 +145,7 @@ suite('a subscription that reads the log', { concurrency: true }, () => {
     }
   });
 
-  test('gives up an event that breaks its schema, and goes on', async () => {
+  test('dead-letters an event that breaks its schema, and goes on', async () => {
     await using carrier = await startCarrier('in-process', [mailRequested]);
     carrier.consume(async () => {});
     const taken: number[] = [];
@@ -209,7 +209,7 @@ suite('an event of a newer version', { concurrency: true }, () => {
       assert.deepEqual(await carrier.database.query('select from delivery_retry'), []);
     });
 
-  test('that nobody knows within a day is a dead letter, and what waits behind it goes on', async () => {
+  test('is dead-lettered if no version knows it within a day, and later events go on', async () => {
     await using carrier = await startCarrier('in-process');
     const taken: number[] = [];
     carrier.consume(async (_tx, event) => void taken.push(versionOf(event)));
@@ -225,7 +225,7 @@ suite('an event of a newer version', { concurrency: true }, () => {
     ]);
   });
 
-  test('has fields that are ignored where they are not known', async () => {
+  test('may have unknown fields, which are ignored', async () => {
     await using carrier = await startCarrier('in-process');
     const taken: unknown[] = [];
     carrier.consume(async (_tx, { data }) => void taken.push(data));

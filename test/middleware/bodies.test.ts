@@ -43,7 +43,7 @@ suite('bodies', () => {
     return said(ofPost) as [number, string, string];
   }
 
-  test('a body of 32 KiB is read, one byte more is a 413 that says the limit', async () => {
+  test('a body of 32 KiB is read; one byte more gets a 413 that names the limit', async () => {
     const jsonOf = (size: number) => `{"name":"${'x'.repeat(size - 11)}"}`;
     const msgpackOf = (size: number) => encode({ name: 'x'.repeat(size - 9) });
     assert.equal(msgpackOf(32 * kibibyte).length, 32 * kibibyte);
@@ -57,7 +57,7 @@ suite('bodies', () => {
     }
   });
 
-  test('the longest user, each character written as an escape, is read', async () => {
+  test('the longest valid user is read, even with every character escaped', async () => {
     const escaped = (text: string) => [...Array(text.length).keys()].map((at) => `\\u${text.charCodeAt(at).toString(16).padStart(4, '0')}`);
     // Decomposed as far as Unicode goes: U+1F82 is four code points of NFD.
     const longest = (length: number) => escaped('ᾂ'.normalize('NFD').repeat(length)).join('');
@@ -66,7 +66,7 @@ suite('bodies', () => {
     assert.deepEqual([status, user.name], [201, 'ᾂ'.repeat(255)]);
   });
 
-  test('a body over the limit is refused by its Content-Length, before a byte of it has come, and none is asked for', async () => {
+  test('a body over the limit is refused by its Content-Length, before any of it is read', async () => {
     const head = `POST /users/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${32 * kibibyte + 1}\r\n`;
     for (const expect of ['', 'Expect: 100-continue\r\n']) {
       const { status, json: problem } = await send(service.url, `${head}${expect}\r\n`);
@@ -74,7 +74,7 @@ suite('bodies', () => {
     }
   });
 
-  test('a body in chunks is refused by counting, before its end', async () => {
+  test('a chunked body is refused as soon as it exceeds the limit', async () => {
     using connection = await connect(service.url);
     connection.write('POST /users/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n');
     for (let n = 0; n < 33; n += 1) connection.write(`400\r\n${'['.repeat(kibibyte)}\r\n`);
@@ -82,7 +82,7 @@ suite('bodies', () => {
     assert.deepEqual([status, problem.code], [413, 'body_too_large']);
   });
 
-  test('more than 32 levels, or 1,000 members over all lists and objects, are a 400, in JSON as in MessagePack', async () => {
+  test('more than 32 levels or 1,000 members get a 400, in JSON and MessagePack', async () => {
     const nested = (depth: number) => JSON.parse(`${'['.repeat(depth)}${']'.repeat(depth)}`);
     const object = (size: number) => Object.fromEntries(Array.from({ length: size }, (_, n) => [`k${n}`, n]));
     const deep = [400, 'malformed_body', 'The body is nested more than 32 levels deep.'];
@@ -127,7 +127,7 @@ suite('bodies', () => {
   });
 });
 
-test('what is counted in JSON is no parse: 32 KiB of brackets are refused at the 33rd', () => {
+test('nesting is counted before parsing: 32 KiB of brackets are refused at the 33rd', () => {
   const bytes = Buffer.alloc(32 * kibibyte, '[');
   const read = new Proxy(bytes, {
     get(target, name) {
@@ -138,7 +138,7 @@ test('what is counted in JSON is no parse: 32 KiB of brackets are refused at the
   assert.throws(() => checkJson(read, { depthMax: 32, membersMax: 1000 }), /nested more than 32 levels/);
 });
 
-test('a route may name a limit of its own, which its 413 says', async () => {
+test('a route may have its own limit, and its 413 names it', async () => {
   await using server = await startApp((app) => {
     const config = { access: 'anyone' } as const;
     app.post('/large', { config, bodyLimit: 64 * kibibyte }, async () => ({}));
@@ -180,7 +180,7 @@ async function readOfEndless(head: string, piece: string, status: number): Promi
   return socket.bytesRead;
 }
 
-test('a caller who was refused and sends on and on, in one body, in chunks or without sense, is read slowly, and cut off', async () => {
+test('a caller who keeps sending after a refusal is read slowly and cut off', async () => {
   const bytes = 'x'.repeat(65_536);
   const refusals: [target: string, type: string, status: number][] = [
     ['POST /', json, 413],
@@ -199,7 +199,7 @@ test('a caller who was refused and sends on and on, in one body, in chunks or wi
   for (const count of await Promise.all(read)) assert.ok(count < 32 * 1024 * 1024, `${count} bytes were read`);
 });
 
-test('a refusal of a large body waits, so that a few callers in a loop take little of the time that there is', async () => {
+test('refusals of large bodies are delayed, so that callers in a loop cost little', async () => {
   await using server = await startApp((app) => {
     app.post('/', { config: { access: 'anyone' } }, async () => ({}));
   });
@@ -224,7 +224,7 @@ test('a refusal of a large body waits, so that a few callers in a loop take litt
   assert.equal((await connection.answer()).status, 200);
 });
 
-test('a document is written, encoded and packed once, however often it is asked for', () => {
+test('a document is rendered once, however often it is requested', () => {
   let reads = 0;
   const document = createDocument(() => {
     reads += 1;

@@ -37,7 +37,7 @@ async function connections(service: TestService): Promise<number> {
 }
 
 suite('connections', () => {
-  test('of one address above its limit are closed as they come, a line says so once, and other addresses are served', async () => {
+  test('above the limit of one address are closed at once with one log line, and other addresses are served', async () => {
     await using service = await startService({ HTTP_CONNECTIONS_PER_ADDRESS_MAX: '3' });
     await using stack = new AsyncDisposableStack();
     for (let n = 0; n < 3; n += 1) await assertServed(stack.use(await connect(service.url, '127.0.0.2')));
@@ -50,7 +50,7 @@ suite('connections', () => {
     );
   });
 
-  test('that end make room, however they end and however many they were', async () => {
+  test('that end make room, however they end', async () => {
     await using service = await startService({ HTTP_CONNECTIONS_PER_ADDRESS_MAX: '5' });
     for (let round = 0; round < 20; round += 1) {
       const opened = await Promise.all(Array.from({ length: 5 }, () => connect(service.url, '127.0.0.2')));
@@ -66,7 +66,7 @@ suite('connections', () => {
     while ((await connections(service)) !== 1);
   });
 
-  test('of one address may be three quarters of all where nothing else is set', async () => {
+  test('of one address may be three quarters of all by default', async () => {
     await using service = await startService({ HTTP_CONNECTIONS_MAX: '8' });
     await using stack = new AsyncDisposableStack();
     for (let n = 0; n < 6; n += 1) await assertServed(stack.use(await connect(service.url, '127.0.0.2')));
@@ -74,7 +74,7 @@ suite('connections', () => {
     for (const from of ['127.0.0.3', '127.0.0.4']) await assertServed(stack.use(await connect(service.url, from)));
   });
 
-  test('above HTTP_CONNECTIONS_MAX are closed as they come, and a line says so once', async () => {
+  test('above HTTP_CONNECTIONS_MAX are closed at once, with one log line', async () => {
     await using service = await startService({ HTTP_CONNECTIONS_MAX: '4' });
     await using stack = new AsyncDisposableStack();
     for (const from of ['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4'])
@@ -87,7 +87,7 @@ suite('connections', () => {
     );
   });
 
-  test('of the networks of TRUST_PROXY have no limit but that of all, by name as by address', async () => {
+  test('from TRUST_PROXY networks have only the overall limit', async () => {
     for (const TRUST_PROXY of ['127.0.0.2', '127.0.0.0/30', 'loopback', '10.0.0.0/8,::ffff:127.0.0.2']) {
       await using service = await startService({ HTTP_CONNECTIONS_PER_ADDRESS_MAX: '1', TRUST_PROXY });
       await using stack = new AsyncDisposableStack();
@@ -99,7 +99,7 @@ suite('connections', () => {
     await assertClosed(service.url, '127.0.0.2');
   });
 
-  test('of an IPv4 address are the same where the socket is for both families', async () => {
+  test('of an IPv4 address are counted as one on a dual-stack socket', async () => {
     await using service = await startService({ HOST: '::', AUTH: 'off', HTTP_CONNECTIONS_PER_ADDRESS_MAX: '1', TRUST_PROXY: '127.0.0.7' });
     const url = service.url.replace('[::]', '127.0.0.1');
     using first = await connect(url, '127.0.0.2');

@@ -33,7 +33,7 @@ suite('connections', () => {
   });
   after(() => service[Symbol.asyncDispose]());
 
-  test('what is not HTTP/1.1 is a 400 problem, and the connection is closed', async () => {
+  test('anything but HTTP/1.1 gets a 400 problem and a closed connection', async () => {
     const garbage = [
       'HELLO\r\n\r\n',
       'GET / HTTP/3.0\r\nHost: localhost\r\n\r\n',
@@ -61,7 +61,7 @@ suite('connections', () => {
     }
   });
 
-  test('headers over 16 KiB, the target among them, are a 431 problem, which also reaches a caller who still sends', async () => {
+  test('headers over 16 KiB, the target included, get a 431 problem, even while the caller still sends', async () => {
     for (const request of [
       `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'a'.repeat(17_000)}\r\n\r\n`,
       `GET /${'a'.repeat(17_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
@@ -71,7 +71,7 @@ suite('connections', () => {
       assertProblem(await send(service.url, request), { status: 431, code: 'headers_too_large' });
   });
 
-  test('a caller who was refused and goes on is cut off', async () => {
+  test('a caller who keeps sending after a refusal is cut off', async () => {
     using connection = await connect(service.url);
     connection.write('HELLO\r\n\r\n');
     await connection.answer();
@@ -79,7 +79,7 @@ suite('connections', () => {
     await connection.closed;
   });
 
-  test('chunks that are none are a 400 problem under the trace id of their request, of which nothing is done', async () => {
+  test('malformed chunks get a 400 problem with the trace id of their request, and nothing is done', async () => {
     const { total } = (await service.call('GET', '/users/')).json;
     using connection = await connect(service.url);
     connection.write(`${post}X-Request-Id: chunks\r\nTransfer-Encoding: chunked\r\n\r\n`);
@@ -94,7 +94,7 @@ suite('connections', () => {
     assert.equal((await service.call('GET', '/users/')).json.total, total);
   });
 
-  test('a Transfer-Encoding that does not end in chunked is a 400 problem', async () => {
+  test('a Transfer-Encoding that does not end in chunked gets a 400 problem', async () => {
     assertProblem(await send(service.url, `${post}Transfer-Encoding: gzip\r\n\r\n{}`), {
       status: 400,
       code: 'malformed_request',
@@ -102,7 +102,7 @@ suite('connections', () => {
     });
   });
 
-  test('a body that ends before its Content-Length is a 400 problem, of which nothing is done', async () => {
+  test('a body shorter than its Content-Length gets a 400 problem, and nothing is done', async () => {
     using connection = await connect(service.url);
     connection.write(`${post}Content-Length: ${newUser.length + 1}\r\n\r\n${newUser}`);
     connection.end();
@@ -110,7 +110,7 @@ suite('connections', () => {
     await connection.closed;
   });
 
-  test('requests sent without waiting are answered one by one, in order', async () => {
+  test('pipelined requests are answered one by one, in order', async () => {
     using connection = await connect(service.url);
     connection.write(
       'GET /users/ HTTP/1.1\r\nHost: localhost\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\nHEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n',
@@ -121,7 +121,7 @@ suite('connections', () => {
     assert.deepEqual(statuses, [200, 404, 200, 201, 200]);
   });
 
-  test('garbage behind a request leaves that request its answer', async () => {
+  test('garbage after a request does not take away its answer', async () => {
     using connection = await connect(service.url);
     connection.write(`${post}Content-Length: ${newUser.length}\r\n\r\n${newUser}HELLO\r\n\r\n`);
     assert.equal((await connection.answer()).status, 201);
@@ -129,7 +129,7 @@ suite('connections', () => {
     await connection.ended;
   });
 
-  test('a body over the limit is a 413 problem, which also reaches a caller who sends all of it', async () => {
+  test('a body over the limit gets a 413 problem, even when the caller sends all of it', async () => {
     const body = 'a'.repeat(1024 * 1024);
     for (const request of [
       `${post}Content-Length: ${body.length}\r\n\r\n${body}`,
@@ -142,7 +142,7 @@ suite('connections', () => {
     }
   });
 
-  test('the Host header is there, once, and names a host', async () => {
+  test('exactly one Host header is required, and it must name a host', async () => {
     for (const headers of [
       '',
       'Host: a\r\nHost: a\r\n',
@@ -162,7 +162,7 @@ suite('connections', () => {
     assert.equal((await send(service.url, 'GET /health HTTP/1.0\r\n\r\n')).status, 200);
   });
 
-  test('Expect: 100-continue is told to go on, any other expectation is a 417 problem', async () => {
+  test('Expect: 100-continue gets a 100; any other expectation gets a 417 problem', async () => {
     using connection = await connect(service.url);
     connection.write(`${post}Expect: 100-continue\r\nContent-Length: ${newUser.length}\r\n\r\n`);
     assert.equal((await connection.answer()).status, 100);
@@ -175,7 +175,7 @@ suite('connections', () => {
     });
   });
 
-  test('a target in absolute form is the path in it', async () => {
+  test('a target in absolute form means the path in it', async () => {
     for (const [target, path] of [
       ['http://localhost/nowhere?x=1', '/nowhere'],
       ['https://user:pw@localhost:8000/nowhere', '/nowhere'],
@@ -186,7 +186,7 @@ suite('connections', () => {
     assert.equal((await send(service.url, 'GET http://localhost/users/?page=2 HTTP/1.1\r\nHost: localhost\r\n\r\n')).json.page, 2);
   });
 
-  test('a path that cannot be decoded is a 400 problem, known or not', async () => {
+  test('a path that cannot be decoded gets a 400 problem, whether the route exists or not', async () => {
     for (const path of ['/users/%', '/users/%zz', '/users/%ff', '/nowhere/%c3%28', '/%e2%82', '/%ed%a0%80'])
       assertProblem(await send(service.url, `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`), {
         status: 400,
@@ -195,7 +195,7 @@ suite('connections', () => {
       });
   });
 
-  test('an Upgrade that is not offered here is not taken', async () => {
+  test('an Upgrade is ignored', async () => {
     const { status } = await send(
       service.url,
       'GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n',
@@ -204,7 +204,7 @@ suite('connections', () => {
   });
 });
 
-test('garbage behind a request that takes long waits for its answer, however much of it comes', async () => {
+test('garbage after a slow request waits for its answer, however much arrives', async () => {
   const { log, line } = captureLog();
   const parts = { settings: readConfig({}), log, metrics: createMetrics({ name: 'test', version: '0' }).http };
   const release = Promise.withResolvers<object>();

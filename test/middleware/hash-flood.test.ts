@@ -30,7 +30,7 @@ async function waiting(service: TestService, matches: (waiting: number) => boole
   }
 }
 
-test('a flood of POSTs from one network holds up no POST from another, and ends where its sender goes away', async () => {
+test('a flood of POSTs from one network delays no POST from another, and is dropped when its sender leaves', async () => {
   await using service = await startService({ TRUST_PROXY: 'loopback' }, { passwordCost: recommendedCost });
   const leaving = new AbortController();
   const statuses: number[] = [];

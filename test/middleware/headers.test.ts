@@ -22,7 +22,7 @@ suite('headers', () => {
   });
   after(() => service[Symbol.asyncDispose]());
 
-  test('that protect browsers are on every answer, whatever it says', async () => {
+  test('that protect browsers are on every answer', async () => {
     const requests = [
       'GET /users/ HTTP/1.1\r\nHost: localhost\r\n',
       'HEAD /users/ HTTP/1.1\r\nHost: localhost\r\n',
@@ -49,12 +49,12 @@ suite('headers', () => {
     }
   });
 
-  test('Strict-Transport-Security is not sent over plain HTTP (RFC 6797), whatever a caller says of itself', async () => {
+  test('Strict-Transport-Security is not sent over plain HTTP (RFC 6797), whatever the caller claims', async () => {
     const { headers } = await service.call('GET', '/health', undefined, { 'x-forwarded-proto': 'https' });
     assert.ok(!headers.has('strict-transport-security'));
   });
 
-  test('say nothing of CORS while no origin is listed, a preflight included', async () => {
+  test('have no CORS fields while no origin is listed, not even for a preflight', async () => {
     const origin = { origin: 'https://a.example', 'access-control-request-method': 'POST' };
     for (const [method, path] of [
       ['GET', '/users/'],
@@ -78,7 +78,7 @@ suite('with CORS_ORIGINS', () => {
 
   const call = (method: string, path: string, headers: Record<string, string>) => service.call(method, path, undefined, headers);
 
-  test('a listed origin may read every answer and the headers of it, refusals included', async () => {
+  test('a listed origin may read every answer and its headers, refusals included', async () => {
     for (const path of ['/users/', '/nowhere', '/users/%zz', '/users/?page=0'])
       for (const origin of [listed, 'http://localhost:3000']) {
         const { headers } = await call('GET', path, { origin });
@@ -102,7 +102,7 @@ suite('with CORS_ORIGINS', () => {
     assert.match(headers.get('access-control-allow-headers') ?? '', /content-type, last-event-id, traceparent, x-request-id/);
   });
 
-  test('any other origin, however like a listed one, gets no header of CORS', async () => {
+  test('any other origin gets no CORS headers, however similar it is', async () => {
     const others = [
       'https://admin.example.com.evil.example',
       'https://ADMIN.example.com',

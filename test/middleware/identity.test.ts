@@ -92,7 +92,7 @@ suite('on loopback, the host of a request', () => {
       assert.equal(await statusFor(service.url, host), 200, host);
   });
 
-  test('is refused with 421 where it is anything else, on known and unknown paths and before any method', async () => {
+  test('is otherwise refused with 421, on known and unknown paths, before any other check', async () => {
     for (const host of [...ofStrangers, '10.0.0.7', '10.0.0.7:8001', 'a.users.internal', 'example.com', 'tls.internal:8443'])
       assertMisdirected(await ask(service.url, '/users/', { host }), host);
     for (const [method, target] of [
@@ -114,7 +114,7 @@ suite('on loopback, the host of a request', () => {
     assert.equal((await ask(service.url, '/users/', { host: 'evil.example' }, 'HEAD')).status, 421);
   });
 
-  test('is not looked at for /health, /ready and /metrics, whatever the method', async () => {
+  test('is not checked for /health, /ready and /metrics', async () => {
     for (const path of ['/health', '/ready', '/metrics', '/health/', '/ready?x'])
       for (const host of ['evil.example', '', '10.0.0.9']) {
         const { status } = await ask(service.url, path, { host });
@@ -143,12 +143,12 @@ suite('on loopback, the host of a request', () => {
     assert.equal(await statusFor(service.url, 'localhost', 'http://localhost:8000:9/users/'), 400);
   });
 
-  test('is refused where HTTP/1.0 names none', async () => {
+  test('is required over HTTP/1.0 too', async () => {
     assertMisdirected(await ask(service.url, '/users/', {}, 'GET', '1.0'), 'no Host');
     assert.equal((await ask(service.url, '/users/', { host: 'localhost' }, 'GET', '1.0')).status, 200);
   });
 
-  test('is refused before the body is read, and nothing of it is done', async () => {
+  test('is checked before the body is read', async () => {
     const { total } = (await service.call('GET', '/users/')).json;
     const head = `POST /users/ HTTP/1.1\r\nHost: evil.example\r\nContent-Type: application/json\r\nContent-Length: ${newUser.length}\r\n`;
     for (const rest of ['\r\n', 'Expect: 100-continue\r\n\r\n', `\r\n${newUser}`])
@@ -161,12 +161,12 @@ suite('beyond loopback, the host of a request', () => {
   const beyond = { HOST: '0.0.0.0', AUTH: 'off' };
   const local = ({ url }: TestService) => url.replace('0.0.0.0', '127.0.0.1');
 
-  test('may be anything while neither PUBLIC_URL nor ALLOWED_HOSTS is set', async () => {
+  test('may be anything until PUBLIC_URL or ALLOWED_HOSTS is set', async () => {
     await using service = await startService(beyond);
     for (const host of ['evil.example', '10.0.0.9:8000', '']) assert.equal(await statusFor(local(service), host), 200, host);
   });
 
-  test('is held to them, and to the names of loopback, once one of the two is set', async () => {
+  test('must be one of them, or a loopback name, once one of the two is set', async () => {
     for (const [settings, known] of [
       [{ PUBLIC_URL: 'http://users.example.com:8000' }, 'users.example.com:8000'],
       [{ ALLOWED_HOSTS: 'users.internal' }, 'users.internal:8000'],
@@ -202,7 +202,7 @@ suite('what a page sends', () => {
     );
   };
 
-  test('passes where it is a page of the service, or of CORS_ORIGINS, or where no browser speaks', async () => {
+  test("is accepted from the service's own pages, from CORS_ORIGINS, and from callers that are not browsers", async () => {
     const passing: Record<string, string>[] = [
       {},
       { 'sec-fetch-mode': 'cors' },
@@ -222,7 +222,7 @@ suite('what a page sends', () => {
     for (const headers of passing) assert.equal((await change(headers)).json.code, 'user_not_found', JSON.stringify(headers));
   });
 
-  test('is refused with 403 where it is any other page, before the body is read', async () => {
+  test('is refused with 403 from any other page, before the body is read', async () => {
     const refused: Record<string, string>[] = [
       { 'sec-fetch-site': 'cross-site' },
       { 'sec-fetch-site': 'same-site' },
@@ -254,7 +254,7 @@ suite('what a page sends', () => {
     for (const headers of refused) assertCrossSite(await write(headers), JSON.stringify(headers));
   });
 
-  test('is refused on every path and method but GET, HEAD and OPTIONS, which change nothing', async () => {
+  test('is refused on every path for every method but GET, HEAD and OPTIONS', async () => {
     const origin = 'https://evil.example';
     for (const [method, target] of [
       ['POST', '/users/'],
@@ -288,7 +288,7 @@ suite('what a page sends', () => {
   });
 });
 
-test('the port of a loopback PUBLIC_URL, such as that of a published container, is as good as the own', async () => {
+test('the port of a loopback PUBLIC_URL, such as a published container port, is accepted', async () => {
   await using service = await startService({ HOST: '0.0.0.0', AUTH: 'off', PUBLIC_URL: 'http://localhost:9000' });
   const url = service.url.replace('0.0.0.0', '127.0.0.1');
   const put = (origin: string) => ask(url, '/users/999', { host: '127.0.0.1:9000', origin }, 'DELETE');
@@ -297,7 +297,7 @@ test('the port of a loopback PUBLIC_URL, such as that of a published container, 
   assertCrossSite(await put('http://localhost:9001'), 'another port');
 });
 
-test('parseHost gives each host one spelling', () => {
+test('parseHost normalises each host to one spelling', () => {
   for (const [text, name, port] of [
     ['A.Example.', 'a.example', ''],
     ['a.example:8000', 'a.example', '8000'],

@@ -32,7 +32,7 @@ suite('the log of requests', () => {
     for (const { timestamp } of [started, completed]) assert.match(timestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,6}Z$/);
   });
 
-  test('frames /health, /ready and /metrics at debug, whatever they answer', async () => {
+  test('is at debug for /health, /ready and /metrics', async () => {
     for (const path of ['/health', '/ready', '/metrics', '/health/'])
       for (const [method, more] of [
         ['GET', ''],
@@ -53,7 +53,7 @@ suite('the log of requests', () => {
       }
   });
 
-  test('has no query, no fragment, no authority and no body, of a request that is refused neither', async () => {
+  test('never has a query, fragment, authority or body, also for refused requests', async () => {
     const secret = 'sesame-4711';
     const { id } = await service.createUser({ password: secret });
     await service.call('PUT', `/users/${id}`, { password: `${secret}${secret}` });
@@ -68,7 +68,7 @@ suite('the log of requests', () => {
     assert.ok(!service.text().includes(secret));
   });
 
-  test('says "Request aborted" once for a caller who breaks off under the body, and calls it no failure', async () => {
+  test('says "Request aborted" once for a caller who leaves in the middle of the body', async () => {
     using connection = await connect(service.url);
     connection.write(
       'POST /users/ HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: broken\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{',
@@ -87,7 +87,7 @@ suite('the log of requests', () => {
     );
   });
 
-  test('says "Request aborted" for a caller who leaves while the work is done, and the work is done', async () => {
+  test('says "Request aborted" for a caller who leaves before the answer, and the change is made', async () => {
     const body = JSON.stringify({ name: 'Gone', surname: 'Away', password: 'correct horse' });
     using connection = await connect(service.url);
     connection.write(
@@ -103,7 +103,7 @@ suite('the log of requests', () => {
     assert.ok(linesOf('left').every(({ level }) => level === 'info' || level === 'debug'));
   });
 
-  test('cuts a path that is as long as headers may be, and says how long it was', async () => {
+  test('truncates a very long path and says how long it was', async () => {
     const path = `/${'p'.repeat(15_000)}`;
     await service.call('GET', path, undefined, { 'x-request-id': 'long' });
     await closing('long');
@@ -114,7 +114,7 @@ suite('the log of requests', () => {
     assert.ok(linesOf('long').length >= 2);
   });
 
-  test('has a line for what is no request, under the trace id that the answer tells', async () => {
+  test('has a line for malformed HTTP, with the trace id of the answer', async () => {
     const { headers } = await send(service.url, 'HELLO\r\n\r\n');
     const id = headers.get('x-trace-id') ?? '';
     const [line] = linesOf(id) as [Line];
@@ -150,7 +150,7 @@ suite('a line of the log', () => {
     assert.deepEqual(fields, { password: 'sesame', list: [{ token: 'sesame' }] });
   });
 
-  test('tells of an error its type, message, code and stack with those of its causes, and none of the rows that PostgreSQL quotes', () => {
+  test('has type, message, code and stack of an error and its causes, but no rows quoted by PostgreSQL', () => {
     const { log, lines, text } = captureLog();
     const cause = Object.assign(new TypeError('the cause'), {
       code: '23514',
@@ -166,7 +166,7 @@ suite('a line of the log', () => {
     assert.ok(!text().includes('sesame'), text());
   });
 
-  test('is one JSON object of at most 16 KiB, whatever is logged, and keeps what finds it', () => {
+  test('is one JSON object of at most 16 KiB, and keeps trace id and event', () => {
     const { log, lines, text } = captureLog();
     const long = 'x'.repeat(100_000);
     context.run(context.createContext('found', undefined), () => {
@@ -192,7 +192,7 @@ suite('a line of the log', () => {
     assert.ok(Number(lines[4]?.['cut_from_bytes']) > 16_384);
   });
 
-  test('is cut where objects go in circles', () => {
+  test('survives circular objects', () => {
     const { log, lines } = captureLog();
     const circle: Record<string, unknown> = { name: 'circle' };
     circle['self'] = circle;
@@ -200,7 +200,7 @@ suite('a line of the log', () => {
     assert.equal(lines[0]?.event, 'hello');
   });
 
-  test('is one JSON object on stdout, if that is no terminal', () => {
+  test('is one JSON object on stdout, unless that is a terminal', () => {
     const script = `
       const { createLogger } = await import(${JSON.stringify(new URL('../../src/platform/telemetry/logger.ts', import.meta.url).href)});
       createLogger({ level: 'info', appName: 'test' }).info({ n: 1, text: 'two\\nlines' }, 'hello');`;

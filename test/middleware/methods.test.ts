@@ -26,7 +26,7 @@ suite('methods', () => {
   const ask = (method: string, path: string, rest = '') =>
     send(service.url, `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${rest}\r\n`, method);
 
-  test('HEAD answers with the headers of GET and without its body, wherever there is a GET, refusals included', async () => {
+  test('HEAD answers like GET without the body on every GET route, refusals included', async () => {
     // Those that tell of the one request.
     const own = ['date', 'x-trace-id', 'ratelimit-remaining', 'ratelimit-reset'];
     const paths = [
@@ -50,7 +50,7 @@ suite('methods', () => {
     }
   });
 
-  test('OPTIONS of a path tells its methods, and needs no Origin for it', async () => {
+  test('OPTIONS lists the methods of a path, without an Origin', async () => {
     for (const [path, methods] of Object.entries(allowed)) {
       const { status, headers, text } = await ask('OPTIONS', path, 'Content-Type: text/plain\r\n');
       assert.deepEqual([status, headers.get('allow'), text], [204, methods.join(', '), ''], path);
@@ -58,13 +58,13 @@ suite('methods', () => {
     assert.equal((await ask('OPTIONS', '/nowhere')).status, 404);
   });
 
-  test('OPTIONS * tells every method that some path knows', async () => {
+  test('OPTIONS * lists every method of the service', async () => {
     const { status, headers } = await ask('OPTIONS', '*');
     assert.deepEqual([status, headers.get('allow')], [204, 'DELETE, GET, HEAD, OPTIONS, POST, PUT']);
     assert.equal((await ask('GET', '*')).status, 404);
   });
 
-  test('a method that a path does not know is a 405 problem with Allow, and its body is not looked at', async () => {
+  test('an unsupported method gets a 405 problem with Allow, and its body is not read', async () => {
     for (const [path, methods] of Object.entries(allowed)) {
       for (const method of METHODS.filter((name) => name !== 'CONNECT' && !(methods as readonly string[]).includes(name))) {
         const { status, headers, json } = await ask(method, path, 'Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{]');
@@ -74,14 +74,14 @@ suite('methods', () => {
     }
   });
 
-  test('on a path that does not exist every method is a 404 problem, and its body is not looked at', async () => {
+  test('an unknown path gets a 404 problem for every method, and the body is not read', async () => {
     for (const method of METHODS.filter((name) => name !== 'CONNECT')) {
       const { status, headers } = await ask(method, '/nowhere', 'Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{]');
       assert.deepEqual([status, headers.get('content-type')], [404, 'application/problem+json; charset=utf-8'], method);
     }
   });
 
-  test('DELETE takes any content type and body for none', async () => {
+  test('DELETE ignores content type and body', async () => {
     const bodies = [
       'Content-Type: application/json\r\n',
       'Content-Type: text/plain\r\nContent-Length: 0\r\n',

@@ -22,7 +22,7 @@ async function startApp(addRoutes: (app: App) => void): Promise<AsyncDisposable 
 }
 
 suite('1,200 requests in one packet', () => {
-  test('are answered in order, at most ten of them under way at once, also where the caller says that it sends no more', async () => {
+  test('are answered in order, at most ten at once, also after a half-close', async () => {
     let underWay = 0;
     let most = 0;
     await using server = await startApp((app) => {
@@ -42,7 +42,7 @@ suite('1,200 requests in one packet', () => {
     await connection.closed;
   });
 
-  test('leave room for the requests of others', async () => {
+  test('leave room for other callers', async () => {
     const order: string[] = [];
     await using server = await startApp((app) => {
       app.get('/:n', { config }, async ({ params }) => {
@@ -60,7 +60,7 @@ suite('1,200 requests in one packet', () => {
     assert.ok(order.indexOf('other') < order.length - 1, 'the other waited for all of them');
   });
 
-  test('that the caller gives up are not begun', async () => {
+  test('are dropped when the caller leaves', async () => {
     let begun = 0;
     const release = Promise.withResolvers<object>();
     const tenBegan = Promise.withResolvers<void>();
@@ -105,7 +105,7 @@ test('bodies that wait keep their bytes, and the last may come in pieces', async
   assert.equal((await connection.answer()).status, 404);
 });
 
-test('what is refused, or ends the connection, is refused in its place, and nothing after the end is begun', async () => {
+test('a refusal keeps its place in order, and nothing after the end of the connection is begun', async () => {
   const begun: string[] = [];
   await using server = await startApp((app) => {
     app.get('/:n', { config }, async ({ params }) => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startService } from '../support/service.ts';
 
-test('beyond RATE_LIMIT_PER_MINUTE every request is a 429 problem, whatever it asks for, that says when to come back', async () => {
+test('beyond RATE_LIMIT_PER_MINUTE every request gets a 429 problem with Retry-After', async () => {
   await using service = await startService({ RATE_LIMIT_PER_MINUTE: '3', CORS_ORIGINS: 'https://a.example' });
   const asked = [
     ['GET', '/users/', 200, '2'],
@@ -32,7 +32,7 @@ test('beyond RATE_LIMIT_PER_MINUTE every request is a 429 problem, whatever it a
   }
 });
 
-test('RATE_LIMIT_PER_MINUTE=0 is no limit, and no header speaks of one', async () => {
+test('RATE_LIMIT_PER_MINUTE=0 means no limit and no limit headers', async () => {
   await using service = await startService({ RATE_LIMIT_PER_MINUTE: '0' });
   const answers = await Promise.all(Array.from({ length: 50 }, () => service.call('GET', '/health')));
   for (const { status, headers } of answers) {
@@ -44,7 +44,7 @@ test('RATE_LIMIT_PER_MINUTE=0 is no limit, and no header speaks of one', async (
   }
 });
 
-test('each address has a limit of its own, told by X-Forwarded-For where TRUST_PROXY lists who sends it', async () => {
+test('each address has its own limit, taken from X-Forwarded-For of a trusted proxy', async () => {
   await using service = await startService({ RATE_LIMIT_PER_MINUTE: '1', TRUST_PROXY: '127.0.0.0/8' });
   const statusFor = async (address: string) => (await service.call('GET', '/health', undefined, { 'x-forwarded-for': address })).status;
   assert.deepEqual([await statusFor('192.0.2.1'), await statusFor('192.0.2.2'), await statusFor('192.0.2.1')], [200, 200, 429]);
@@ -57,7 +57,7 @@ test('each address has a limit of its own, told by X-Forwarded-For where TRUST_P
   );
 });
 
-test('X-Forwarded-For of anybody else is not believed', async () => {
+test('X-Forwarded-For of an untrusted peer is ignored', async () => {
   for (const trusted of ['', '10.0.0.0/8']) {
     await using service = await startService({ RATE_LIMIT_PER_MINUTE: '1', TRUST_PROXY: trusted });
     const statusFor = async (address: string) => (await service.call('GET', '/health', undefined, { 'x-forwarded-for': address })).status;

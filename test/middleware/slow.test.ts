@@ -19,7 +19,7 @@ suite('slow connections', () => {
   });
   after(() => service[Symbol.asyncDispose]());
 
-  test('headers that do not end in time are a 408 problem, and the connection is closed, whatever still comes', async () => {
+  test('headers that do not end in time get a 408 problem and a closed connection', async () => {
     using connection = await connect(service.url);
     connection.write('GET /health HTTP/1.1\r\nHost: localhost\r\n');
     using _talk = talk(connection, 'X: y\r\n');
@@ -29,7 +29,7 @@ suite('slow connections', () => {
     await connection.closed;
   });
 
-  test('a body that does not end in time is a 408 problem under the trace id of its request, and the connection is closed', async () => {
+  test('a body that does not end in time gets a 408 problem with the trace id of its request, and a closed connection', async () => {
     using connection = await connect(service.url);
     connection.write(`${post}X-Request-Id: slow\r\nContent-Length: 30000\r\n\r\n`);
     using _talk = talk(connection, '{');
@@ -48,7 +48,7 @@ suite('slow connections', () => {
     );
   });
 
-  test('a body that nobody waits for any more does not keep its connection open', async () => {
+  test('an abandoned body does not keep its connection open', async () => {
     for (const path of ['/nowhere', '/health']) {
       using connection = await connect(service.url);
       connection.write(`POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n`);
@@ -66,7 +66,7 @@ suite('slow connections', () => {
   });
 });
 
-test('requests that never arrive do not keep the service from stopping', { timeout: 14_000 }, async () => {
+test('unfinished requests do not keep the service from stopping', { timeout: 14_000 }, async () => {
   const service = await startService();
   using headers = await connect(service.url);
   headers.write('GET /health HTTP/1.1\r\n');

@@ -59,7 +59,7 @@ suite('the trace id', () => {
     assert.equal(await traceOf({ 'x-trace-id': 't/wo', traceparent: parent }), traceId);
   });
 
-  test('is that of a valid traceparent, of a later version too', async () => {
+  test('is that of a valid traceparent, also of a later version', async () => {
     for (const value of [parent, parent.replace(/01$/, '00'), parent.replace(/^00/, 'cc'), `${parent.replace(/^00/, 'cc')}-more`])
       assert.equal(await traceOf({ traceparent: value }), traceId, value);
   });
@@ -79,17 +79,17 @@ suite('the trace id', () => {
     for (const value of broken) assert.match(await traceOf({ traceparent: value }), uuid, value);
   });
 
-  test('is the X-Request-Id where there is also a traceparent, and the traceparent where the X-Request-Id is of no use', async () => {
+  test('prefers a valid X-Request-Id over a traceparent', async () => {
     assert.equal(await traceOf({ 'x-request-id': 'mine', traceparent: parent }), 'mine');
     assert.equal(await traceOf({ 'x-request-id': 'not mine', traceparent: parent }), traceId);
   });
 
-  test('is told with every refusal', async () => {
+  test('is part of every refusal', async () => {
     for (const path of ['/nowhere', '/users/abc', '/users/%zz', '/users/?page=0', '/schema/nowhere'])
       assert.equal(await traceOf({ 'x-request-id': 'mine' }, path), 'mine', path);
   });
 
-  test('of a hundred requests at once stays with each: its lines, its user, its event', async () => {
+  test('of a hundred concurrent requests stays with each: its log lines, its user, its event', async () => {
     const created = await Promise.all(
       Array.from({ length: 100 }, async (_, n) => {
         const { headers, json } = await service.call(
@@ -111,7 +111,7 @@ suite('the trace id', () => {
   });
 });
 
-test('a line that a handler writes carries the id of its request, however late the body came and whatever else was under way', async () => {
+test('a line that a handler logs carries the id of its request, however late the body came', async () => {
   const { log, lines } = captureLog();
   const app = await createServer(
     { settings: readConfig({}), log, metrics: createMetrics({ name: 'test', version: '0' }).http },

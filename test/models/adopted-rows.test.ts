@@ -109,7 +109,7 @@ suite('passwords of an adopted table', { concurrency: true }, () => {
     );
   });
 
-  test('whatever they are, a PUT of a new password replaces them, and is answered soon', async () => {
+  test('of any form are replaced by a PUT, which is answered soon', async () => {
     await using database = await createDatabase({ template: 'empty' });
     await database.query(serial);
     const all = [...lookalikes, ...plain, ...hashes];
@@ -126,7 +126,7 @@ suite('passwords of an adopted table', { concurrency: true }, () => {
     assert.equal(await hashPlaintextPasswords(pool, passwords, () => {}), 0, 'and nothing is left to hash');
   });
 
-  test('are told apart by SQL and by the code alike', async () => {
+  test('are classified alike by SQL and by the code', async () => {
     await using database = await createDatabase({ template: 'empty' });
     await database.query(serial);
     const digits = fc
@@ -189,7 +189,7 @@ suite('timestamps of an adopted table', { concurrency: true }, () => {
   ];
 
   for (const kind of ['timestamptz(3)', 'timestamp(0)', 'date']) {
-    test(`of type ${kind} that the API cannot show are bounded and told, and every answer and event keeps its schema`, async () => {
+    test(`of type ${kind} beyond the range of the API are bounded and reported, and every answer and event keeps its schema`, async () => {
       await using database = await createDatabase({ template: 'empty' });
       await database.query(serial.replaceAll('timestamptz', kind));
       await database.query(
@@ -230,7 +230,7 @@ suite('timestamps of an adopted table', { concurrency: true }, () => {
         await assert.rejects(database.query(`update "user" set ${column} = $1`, [instant]), /user_timestamps_range/);
   });
 
-  test('at the very end of the years stay there', async () => {
+  test('at the very end of the range stay', async () => {
     await using database = await createDatabase();
     await database.query(
       `insert into "user" (name, surname, password, updated_at) values ('a', 'b', 'c', '9999-12-31 23:59:59.999999+00')`,

@@ -112,7 +112,7 @@ suite('ids after adoption', { concurrency: true }, () => {
     });
   }
 
-  test('are not taken from sequences of other tables', async () => {
+  test('ignore sequences of other tables', async () => {
     await using database = await createDatabase({ template: 'empty' });
     await database.query(`create schema shop`);
     await database.query(`create table shop."user" (id serial primary key)`);
@@ -125,7 +125,7 @@ suite('ids after adoption', { concurrency: true }, () => {
     assert.deepEqual(await database.query(`select last_value from shop.users_id_seq`), [{ last_value: '88' }]);
   });
 
-  test('that nothing has counted are asked for, and given by npm run migrate -- --next-id', async () => {
+  test('without a sequence ask for npm run migrate -- --next-id', async () => {
     await using database = await createDatabase({ template: 'empty' });
     await database.query(`create table "user" (id bigint primary key, ${columns})`);
     await database.query(`insert into "user" values (7, 'a', 'b', 'typed')`);
@@ -151,7 +151,7 @@ suite('ids after adoption', { concurrency: true }, () => {
     assert.equal(await nextId(database), '6000');
   });
 
-  test('that were set by hand go on after the highest, with a warning', async () => {
+  test('that were set by hand continue after the highest, with a warning', async () => {
     await using database = await createDatabase({ template: 'empty' });
     await database.query(`create table "user" (id serial primary key, ${columns})`);
     await database.query(`insert into "user" values (7, 'a', 'b', 'typed')`);
@@ -271,7 +271,7 @@ suite('a table that cannot be adopted', { concurrency: true }, () => {
     ],
   ];
   for (const [title, setup, sentence] of cases) {
-    test(`is refused in words and left as it was: ${title}`, async () => {
+    test(`is refused with a sentence and left unchanged: ${title}`, async () => {
       await using database = await createDatabase({ template: 'empty' });
       for (const statement of setup) await database.query(statement);
       await assert.rejects(adopt(database), sentence);

@@ -34,7 +34,7 @@ async function start() {
   };
 }
 
-test('fifty that come at once are one statement, and fifty whose last version nobody knows are two', async () => {
+test('fifty concurrent claims are one statement, and two if the last version is unknown', async () => {
   await using inbox = await start();
   const all = Array.from({ length: 50 }, (_, n) => inbox.claim(made(`${n}`, 1)));
   await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
@@ -44,7 +44,7 @@ test('fifty that come at once are one statement, and fifty whose last version no
   assert.equal((await inbox.rows()).length, 100);
 });
 
-test('each is judged by itself: the next, one that came before, one ahead of its turn', async () => {
+test('each is judged on its own: the next, a duplicate, one ahead of its turn', async () => {
   await using inbox = await start();
   const first = made('1', 1);
   assert.equal(await inbox.claim(first), true);
@@ -60,7 +60,7 @@ test('an id that comes twice is taken once, in capital letters too', async () =>
   assert.equal((await inbox.rows()).length, 1);
 });
 
-test('one that PostgreSQL does not take fails alone', async () => {
+test('one that PostgreSQL refuses fails alone', async () => {
   await using inbox = await start();
   const answers = await Promise.allSettled([inbox.claim(made('1', 1)), inbox.claim(made('2', 1, 'no id')), inbox.claim(made('3', 1))]);
   assert.deepEqual(

@@ -53,7 +53,7 @@ suite('changes made at once', () => {
     await database[Symbol.asyncDispose]();
   });
 
-  test('by 8 clients are counted and told as if made one after another, in the order of their versions', async () => {
+  test('by 8 clients have versions and events as if made one after another', async () => {
     const property = fc.asyncProperty(interleaving, async (plans) => {
       const ids = await Promise.all(Array.from({ length: users }, async () => (await service.createUser(atFirst)).id));
       const histories = await Promise.all(plans.map((plan) => play(plan, ids)));
@@ -81,7 +81,7 @@ suite('changes made at once', () => {
     assert.deepEqual(handled, told);
   });
 
-  test('wait for each other: a PUT is compared with what the writer before it left', async () => {
+  test('wait for each other: a PUT is compared with the result of the writer before it', async () => {
     const { id } = await service.createUser(atFirst);
     await using stack = new AsyncDisposableStack();
     const writer = new pg.Client({ connectionString: database.url });

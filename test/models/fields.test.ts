@@ -23,7 +23,7 @@ suite('the fields of a user', () => {
   });
 
   for (const EVENT_PAYLOAD of ['full', 'id'])
-    test(`come in answers and events alike (EVENT_PAYLOAD=${EVENT_PAYLOAD}), and each that changes is named`, async () => {
+    test(`are the same in answers and events (EVENT_PAYLOAD=${EVENT_PAYLOAD}), and each changed one is named`, async () => {
       await using service = await startService({ EVENT_PAYLOAD, RUN: 'api' });
       const first = Object.fromEntries(fieldNames.map((name) => [name, `${fields[name].example} one`]));
       const second = Object.fromEntries(fieldNames.map((name) => [name, `${fields[name].example} two`]));

@@ -99,7 +99,7 @@ const refusals: readonly [string, string[], string[], object, string[]][] = [
 ];
 
 suite('rules of an adopted table', { concurrency: true }, () => {
-  test('a user to whom other rows refer is not deleted, and the answer names the reference', async () => {
+  test('a user that other rows reference is not deleted, and the answer names the reference', async () => {
     await withService(
       async (service, database) => {
         const { id } = await service.createUser();
@@ -124,7 +124,7 @@ suite('rules of an adopted table', { concurrency: true }, () => {
     );
   });
 
-  test('a value that must be unique and is not is told by its field', async () => {
+  test('a unique violation names its field', async () => {
     await withService(
       async (service) => {
         await service.createUser({ name: 'Ann', surname: 'Lee' });
@@ -145,7 +145,7 @@ suite('rules of an adopted table', { concurrency: true }, () => {
     );
   });
 
-  test('whatever else the table does not take is a 409 without a value, and the start tells what refuses every new user', async () => {
+  test('any other constraint violation is a 409 without values, and the start warns about rules that refuse every new user', async () => {
     await withService(async (service, database) => {
       await using pool = startPool(settings(database), 1);
       for (const [title, setup, undo, fields, keys] of refusals) {
@@ -168,7 +168,7 @@ suite('rules of an adopted table', { concurrency: true }, () => {
     });
   });
 
-  test('a deletion that a trigger takes away is no 404', async () => {
+  test('a deletion that a trigger suppresses is not a 404', async () => {
     await withService(
       async (service) => {
         const { id } = await service.createUser();
@@ -180,7 +180,7 @@ suite('rules of an adopted table', { concurrency: true }, () => {
     );
   });
 
-  test('ids that somebody took past the sequence are not drawn, and none is given twice', async () => {
+  test('ids that were inserted past the sequence are skipped, and none is given twice', async () => {
     await withService(async (service) => {
       const ids = (await Promise.all(Array.from({ length: 8 }, () => service.createUser()))).map(({ id }) => id);
       assert.deepEqual(Math.min(...ids) > 2000 && new Set(ids).size, 8, ids.join());
@@ -249,7 +249,7 @@ suite('a database of another encoding', () => {
     }
   });
 
-  test('is not what db:setup makes, whatever the template', async () => {
+  test('is never created by db:setup, whatever the template', async () => {
     const name = `test_setup_${process.pid}`;
     await createRoleAndDatabase(databaseUrl(name), serverUrl());
     const admin = new pg.Client({ connectionString: serverUrl() });

@@ -14,7 +14,7 @@ const appliedIn = async (database: TestDatabase) =>
   (await migrationStatus(settings(database))).every(({ appliedAt }) => appliedAt !== undefined);
 
 suite('the lock of the migrations', { concurrency: true }, () => {
-  test('is waited for with a line that says who holds it, and taken when it is free', async () => {
+  test('is awaited with a line that names its holder, and taken when it is free', async () => {
     await using database = await createDatabase({ template: 'empty' });
     const holder = await database.hold(`set local application_name = 'the first'; ${lockSql}`);
     const told = Promise.withResolvers<string>();
@@ -29,7 +29,7 @@ suite('the lock of the migrations', { concurrency: true }, () => {
     assert.equal(await appliedIn(database), true);
   });
 
-  test('held for too long ends the waiting with a sentence', async () => {
+  test('held for too long ends the wait with a sentence', async () => {
     await using database = await createDatabase({ template: 'empty' });
     const holder = await database.hold(lockSql);
     await assert.rejects(migrate(settings(database), { waitMsMax: 300 }), (error: Error) => {
@@ -52,7 +52,7 @@ suite('the lock of the migrations', { concurrency: true }, () => {
     assert.ok((await migrating).length > 5);
   });
 
-  test('keeps no index from being built concurrently while somebody waits for it', async () => {
+  test('lets an index be built concurrently while others wait for it', async () => {
     await using database = await createDatabase({ template: 'empty' });
     await database.query('create table t (n int)');
     const session = new pg.Client({ connectionString: database.url });
@@ -66,7 +66,7 @@ suite('the lock of the migrations', { concurrency: true }, () => {
     await migrating;
   });
 
-  test('does not keep a service from answering, nor from stopping', async () => {
+  test('keeps a service neither from answering nor from stopping', async () => {
     await using database = await createDatabase({ template: 'empty' });
     const holder = await database.hold(lockSql);
     await using service = await startProcess({ DATABASE_URL: database.url, SHUTDOWN_DRAIN_MS: '0' });
@@ -87,7 +87,7 @@ suite('the lock of the migrations', { concurrency: true }, () => {
     while ((await fetch(`${service.url}/ready`)).status !== 200);
   });
 
-  test('works behind PgBouncer, for many at once', async () => {
+  test('works behind PgBouncer for concurrent starts', async () => {
     await using stack = new AsyncDisposableStack();
     const server = stack.use(await startPostgres(15));
     const bouncer = stack.use(await startPgbouncer(server, { default_pool_size: '4' }));

@@ -15,7 +15,7 @@ import { cheapCost, startService } from '../support/service.ts';
 const settings = ({ url }: TestDatabase) => ({ url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 60_000 });
 
 suite('migrations', { concurrency: true }, () => {
-  test('twenty that start at once apply each migration once', async () => {
+  test('twenty concurrent starts apply each migration once', async () => {
     await using database = await createDatabase({ template: 'empty' });
     const results = await Promise.all(Array.from({ length: 20 }, () => migrate(settings(database))));
     const applied = (await migrationStatus(settings(database))).map(({ name }) => name);
@@ -23,12 +23,12 @@ suite('migrations', { concurrency: true }, () => {
     assert.ok(applied.length >= 2);
   });
 
-  test('the schema after all of them is the committed schema.sql', async () => {
+  test('the schema after all migrations is the committed schema.sql', async () => {
     await using database = await createDatabase();
     assert.equal(await describeSchema(database.url), readFileSync(new URL('../../schema.sql', import.meta.url), 'utf8'));
   });
 
-  test('dead letters from before 0.2 keep their bytes, and events of that time are not handled again', async () => {
+  test('dead letters from before 0.2 keep their bytes, and older events are not handled again', async () => {
     await using database = await createDatabase({ template: 'empty' });
     await database.query(
       'create table schema_migration (version integer primary key, name text not null, checksum text not null, applied_at timestamptz not null default now())',
@@ -60,7 +60,7 @@ suite('migrations', { concurrency: true }, () => {
     );
   });
 
-  test('a schema that is newer than the code, and says that this code runs on it, is taken', async () => {
+  test('a schema that is newer than the code, and compatible with it, is accepted', async () => {
     await using database = await createDatabase();
     const [code = ''] = /\d+\.\d+\.\d+/.exec(codeVersion) ?? [];
     await database.query(`insert into schema_migration (version, name, checksum, oldest_code) values (9999, '9999_future.sql', 'x', $1)`, [
@@ -73,7 +73,7 @@ suite('migrations', { concurrency: true }, () => {
     await assert.rejects(migrate(settings(database)), /needs at least version 999\.0\.0 of the code, and this is \d/);
   });
 
-  test('each migration from 10 on says which code runs on the schema after it', async () => {
+  test('each migration from 10 on states the oldest code that runs on it', async () => {
     const silent = (await readMigrations()).filter(({ version, oldestCode }) => version >= 10 && oldestCode === undefined);
     assert.deepEqual(
       silent.map(({ name }) => name),
@@ -81,7 +81,7 @@ suite('migrations', { concurrency: true }, () => {
     );
   });
 
-  test('versions are compared by their numbers', () => {
+  test('versions are compared numerically', () => {
     const pairs: [string, string, boolean][] = [
       ['0.9.0', '0.10.0', true],
       ['0.10.0', '0.9.0', false],
@@ -93,7 +93,7 @@ suite('migrations', { concurrency: true }, () => {
     for (const [version, than, isOne] of pairs) assert.equal(isOlder(version, than), isOne, `${version} < ${than}`);
   });
 
-  test('a migration in steps goes on where it was interrupted', async () => {
+  test('a migration in steps resumes after an interruption', async () => {
     await using database = await createDatabase({ template: 'empty' });
     const sql = (broken: boolean) => `-- Counts.
 -- oldest code: 0.1.0
@@ -143,7 +143,7 @@ alter table counted add primary key using index counted_n_idx;
     await assert.rejects(migrate(settings(database)), /0001_users\.sql was changed/);
   });
 
-  test('a table "user" of something else is refused in words, and left as it was', async () => {
+  test('a foreign table "user" is refused with a sentence, and left unchanged', async () => {
     await using database = await createDatabase({ template: 'empty' });
     await database.query('create table "user" (id serial primary key, email text)');
     await assert.rejects(migrate(settings(database)), /lacks the column\(s\) name, password, surname/);
@@ -151,7 +151,7 @@ alter table counted add primary key using index counted_n_idx;
     assert.deepEqual(await database.query("select to_regclass('outbox') as outbox"), [{ outbox: null }]);
   });
 
-  test('a column of somebody else that must be filled is refused in words', async () => {
+  test('a foreign column without default is refused with a sentence', async () => {
     await using database = await createDatabase({ template: 'empty' });
     await database.query('create table "user" (id serial primary key, name text, surname text, password text, email text not null)');
     await assert.rejects(migrate(settings(database)), /must be filled and have no default: email/);

@@ -133,7 +133,7 @@ for (const version of versions) {
       assert.ok((await scans()) - before < 20_000, 'the table was never read as a whole');
     });
 
-    test('types that change under prepared statements fail no request, and no transaction', async () => {
+    test('types that change under prepared statements fail no request and no transaction', async () => {
       const url = await databaseNamed('migrated');
       await using service = await startService({ DATABASE_URL: url, DATABASE_POOL_SIZE: '2', RATE_LIMIT_PER_MINUTE: '0' });
       await using pool = startPool({ ...connection, url }, 1);
@@ -168,7 +168,7 @@ for (const version of versions) {
       assert.deepEqual(wrong, []);
     });
 
-    test('a session that forgot its statements fails none, inside a transaction neither', async () => {
+    test('a session that lost its prepared statements fails no request and no transaction', async () => {
       await using pool = startPool({ ...connection, url: server.url }, 1);
       const count = async (db: Db) => assert.deepEqual(await db.query('select $1::int + 1 as n', [1]), [{ n: 2 }]);
       const named = async () => Number((await pool.query<{ n: string }>('select count(*) as n from pg_prepared_statements'))[0]?.n);
@@ -189,7 +189,7 @@ for (const version of versions) {
       await count(pool);
     });
 
-    test('a transaction that has borne such an error, and fails for another reason, does not run again', async () => {
+    test('a transaction that survived such an error and fails for another reason is not retried', async () => {
       await using pool = startPool({ ...connection, url: server.url }, 1);
       const missing = 'select missing from pg_class';
       for (let n = 0; n < 2; n += 1) await assert.rejects(pool.query(missing));
@@ -205,7 +205,7 @@ for (const version of versions) {
       assert.equal(runs, 1);
     });
 
-    test('texts that vary leave a bounded number of statements', async () => {
+    test('varying texts leave a bounded number of prepared statements', async () => {
       await using pool = startPool({ ...connection, url: server.url }, 1);
       for (let n = 0; n < 300; n += 1) for (let again = 0; again < 2; again += 1) await pool.query(`select $1::int + ${n}`, [n]);
       const [row] = await pool.query<{ n: number }>('select count(*)::int as n from pg_prepared_statements');

@@ -216,7 +216,7 @@ for (const version of versions) {
     }
 
     for (const [index, [title, force]] of Object.entries(statistics).entries()) {
-      test(`read their share and no more where the statistics say ${title}`, async () => {
+      test(`read a bounded number of rows where the statistics say ${title}`, async () => {
         const database = `test_${index}`;
         await server.query(`create database ${database} template migrated`);
         await using pool = startPool(settings(database), 4);
@@ -249,7 +249,7 @@ for (const version of versions) {
         assert.equal((await measureBacklog(pool)).depth, 0);
       });
 
-      test(`those of the consumer too, where the statistics say ${title}`, async () => {
+      test(`those of the consumer read a bounded number of rows where the statistics say ${title}`, async () => {
         const database = `consumed_${index}`;
         await server.query(`create database ${database} template migrated`);
         await using pool = startPool(settings(database), 4);

@@ -24,7 +24,7 @@ const answers: Readonly<Record<string, string>> = {
 };
 
 suite('each SQLSTATE', () => {
-  test('has its answer, and none that another table, type or trigger can raise is a 500', async () => {
+  test('has its answer, and none that a foreign table, type or trigger can raise is a 500', async () => {
     await using database = await createDatabase();
     await database.query('create table raised (code text)');
     await database.query('insert into raised values (null)');
@@ -48,7 +48,7 @@ suite('each SQLSTATE', () => {
     assert.equal((await service.call('POST', '/users/', { name: 'a', surname: 'b', password: 'correct horse' })).status, 201);
   });
 
-  test('that says "again" is run again, and the change is made once', async () => {
+  test('that asks for a retry is retried, and the change is made once', async () => {
     await using database = await createDatabase();
     await database.query('create sequence attempts');
     for (const code of ['40001', '40P01']) {

@@ -116,7 +116,7 @@ suite('the number of users', { concurrency: true }, () => {
     });
   }
 
-  test('is exact after a role wrote that may do nothing else', async () => {
+  test('is exact after writes of a role that has rights on "user" only', async () => {
     await using it = await open();
     const role = `writer_${new URL(it.database.url).pathname.slice(1)}`;
     await onServer(`create role ${role} login`);
@@ -131,7 +131,7 @@ suite('the number of users', { concurrency: true }, () => {
     await compare(it.database, pages);
   });
 
-  test('is folded by the service, which says when it cannot and when it can again, and loses nothing', async () => {
+  test('is folded by the service, which logs when it cannot and when it can again, and loses nothing', async () => {
     await using database = await createDatabase();
     await database.query('alter table user_count_sum rename to user_count_lost');
     await using service = await startService({ RUN: 'api' }, { database });
@@ -144,7 +144,7 @@ suite('the number of users', { concurrency: true }, () => {
     await compare(database, pages);
   });
 
-  test('is counted anew by "events restored", where data alone were restored beside what the triggers counted', async () => {
+  test('is counted anew by "events restored" after a restore of data only', async () => {
     await using it = await open();
     await it.database.query(insertSql.replace('$1', '2100'));
     while (((await foldCounts(it.pool)) ?? 0) > 0);
@@ -155,7 +155,7 @@ suite('the number of users', { concurrency: true }, () => {
     await compare(it.database, pages);
   });
 
-  test('blocks whose users are gone are forgotten', async () => {
+  test('empty blocks are removed', async () => {
     await using it = await open();
     await it.database.query(insertSql.replace('$1', '150000'));
     while (((await foldCounts(it.pool)) ?? 0) > 0);

@@ -140,7 +140,7 @@ suite('the chaos checker passes', () => {
     assert.equal(judge(new Teller().story).passed, true);
   });
 
-  test('a change whose answer is unknown, whether it was made or not, and counts those that were', () => {
+  test('a change without an answer, committed or not, and counts those committed', () => {
     const verdict = tell((teller) => {
       teller.attempt('f', 'update', 1, { outcome: 'unknown' }).event('f', 'update', 1, 4);
       teller.attempt('g', 'update', 1, { outcome: 'unknown' });
@@ -173,7 +173,7 @@ suite('the chaos checker passes', () => {
     assert.equal(verdict.passed, true);
   });
 
-  test('an event that is known from the trace alone, however often that shows it', () => {
+  test('an event that is known from the trace only', () => {
     const verdict = told(({ deliveries }) => {
       const seen = { ...(deliveries[1] as Delivery), source: 'trace' } as const;
       deliveries.splice(1, 1, seen, seen, seen);
@@ -181,7 +181,7 @@ suite('the chaos checker passes', () => {
     assert.deepEqual([verdict.passed, verdict.duplicatedOnWire, verdict.published], [true, 0, 5]);
   });
 
-  test('events of EVENT_PAYLOAD=id, which tell no names', () => {
+  test('events of EVENT_PAYLOAD=id, which have no names', () => {
     const verdict = told((story) => {
       story.deliveries = story.deliveries.map(({ name: _, ...rest }) => rest);
     });
@@ -225,7 +225,7 @@ suite('the chaos checker fails', () => {
     assert.deepEqual(faults(verdict), { lost: 1, unexpected: 1 });
   });
 
-  test('where a change that nobody knows the answer of was made and not announced', () => {
+  test('where a change without an answer was committed and not published', () => {
     const verdict = tell((teller) => {
       teller.attempt('f', 'update', 1, { outcome: 'unknown' });
       teller.story.users = [{ id: 1, version: 4, name: 'f' }];
@@ -233,7 +233,7 @@ suite('the chaos checker fails', () => {
     assert.deepEqual(faults(verdict), { lost: 1 });
   });
 
-  test('where a user is in the table that was never announced', () => {
+  test('where a user in the table was never announced', () => {
     const verdict = tell((teller) => {
       teller.attempt('f', 'create', undefined, { outcome: 'unknown' });
       teller.story.users.push({ id: 3, version: 1, name: 'f' });
@@ -248,7 +248,7 @@ suite('the chaos checker fails', () => {
     assert.deepEqual(faults(verdict), { lost: 1 });
   });
 
-  test('where a user of whom nothing was acknowledged lacks a version in the middle', () => {
+  test('where a user without acknowledged changes lacks a version in the middle', () => {
     const verdict = tell((teller) => {
       for (const [at, id] of ['f', 'g', 'h'].entries()) {
         teller.attempt(id, at === 0 ? 'create' : 'update', at === 0 ? undefined : 3, { outcome: 'unknown' });
@@ -277,7 +277,7 @@ suite('the chaos checker fails', () => {
     assert.deepEqual(faults(verdict), { unexpected: 1 });
   });
 
-  test('where a change was announced that the table does not have', () => {
+  test('where an announced change is not in the table', () => {
     const verdict = told((story) => {
       story.users = [{ id: 1, version: 2, name: 'b' }];
     });
@@ -289,7 +289,7 @@ suite('the chaos checker fails', () => {
     assert.deepEqual(faults(verdict), { unexpected: 1 });
   });
 
-  test('where the last event and the table tell different names', () => {
+  test('where the last event and the table differ', () => {
     const verdict = told((story) => {
       story.users = [{ id: 1, version: 3, name: 'somebody else' }];
     });
@@ -300,13 +300,13 @@ suite('the chaos checker fails', () => {
     ['name', { name: 'somebody else' }],
     ['type', { eventType: 'user.deleted' }],
   ] as const) {
-    test(`where an event tells a wrong ${what}`, () => {
+    test(`where an event has a wrong ${what}`, () => {
       const verdict = told(({ deliveries }) => deliveries.splice(1, 1, { ...(deliveries[1] as Delivery), ...wrong }));
       assert.ok((faults(verdict).unexpected ?? 0) > 0);
     });
   }
 
-  test('where an event tells of another user than its attempt', () => {
+  test('where an event has another user than its attempt', () => {
     const verdict = tell((teller) => {
       teller.attempt('f', 'update', 1).event('f', 'update', 7, 1);
     });
@@ -335,7 +335,7 @@ suite('the chaos checker fails', () => {
     assert.equal(faults(verdict).duplicatedAtEffect, 1);
   });
 
-  test('where one attempt was done twice', () => {
+  test('where one attempt was committed twice', () => {
     const verdict = tell((teller) => {
       teller.attempt('f', 'create', 3).event('f', 'create', 3, 1).event('f', 'create', 4, 1, { eventId: 'event of f again' });
       teller.story.users.push({ id: 3, version: 1, name: 'f' }, { id: 4, version: 1, name: 'f' });
@@ -362,7 +362,7 @@ suite('the chaos checker fails', () => {
     assert.deepEqual(faults(verdict), { orderViolationsInTime: 1 });
   });
 
-  test('where the outbox or a queue is not empty, or nobody knows', () => {
+  test('where the outbox or a queue is not empty, or unknown', () => {
     for (const depth of [3, Number.POSITIVE_INFINITY]) {
       assert.deepEqual(faults(told((story) => Object.assign(story, { outboxDepth: depth }))), { outboxDepth: depth });
     }

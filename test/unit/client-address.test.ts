@@ -10,7 +10,7 @@ suite('clientNetwork', () => {
     assert.notEqual(clientNetwork('192.0.2.8'), clientNetwork('192.0.2.7'));
   });
 
-  test('is the /64 of an IPv6 address, however it is written', () => {
+  test('is the /64 of an IPv6 address, in any spelling', () => {
     for (const address of [
       '2001:db8:0:1::',
       '2001:db8:0:1::7',
@@ -24,7 +24,7 @@ suite('clientNetwork', () => {
     assert.equal(clientNetwork('fe80::1%eth0'), 'fe80:0:0:0::/64');
   });
 
-  test('is never an error: what is no address counts as itself', () => {
+  test('is never an error: anything else counts as itself', () => {
     for (const address of ['', 'unknown', '1.2.3', '1.2.3.4.5', '[::1]', ':::']) assert.equal(clientNetwork(address), address);
   });
 });

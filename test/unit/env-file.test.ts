@@ -102,7 +102,7 @@ suite('.env is read', () => {
     assert.deepEqual(issues, []);
   });
 
-  test('where blanks follow the =, which costs the next line in Node, and whatever the blanks are', async () => {
+  test('with blanks of any kind after the =, where Node loses the next line', async () => {
     assert.deepEqual(await readContent(`DATABASE_ADMIN_URL= \nDATABASE_URL=${url}\nexport\tAPP_NAME=\t\n\nPORT\u00a0=\u00a01`), {
       values: { DATABASE_ADMIN_URL: '', DATABASE_URL: url, APP_NAME: '', PORT: '1' },
       issues: [],
@@ -126,7 +126,7 @@ suite('.env is read', () => {
     assert.deepEqual((await readContent(lines.join('\n'))).issues, []);
   });
 
-  test('where it is empty, or not there', async () => {
+  test('if it is empty or missing', async () => {
     for (const content of ['', '\n\n', '\ufeff', '# only this']) assert.deepEqual(await readContent(content), { values: {}, issues: [] });
     assert.deepEqual(await inFolder((path) => read(path)), { values: {}, issues: [] });
   });
@@ -183,7 +183,7 @@ suite('a line of .env is refused', () => {
     });
   }
 
-  test('each that is wrong, up to ten of them', async () => {
+  test('with up to ten wrong lines at once', async () => {
     const { issues } = await readContent(`x\nPORT=1\ny\nport=1\nDATABSE_URL=\n${'z\n'.repeat(20)}`);
     assert.deepEqual(
       issues.map((issue) => issue.split(' ').slice(0, 2).join(' ')),
@@ -197,7 +197,7 @@ suite('a line of .env is refused', () => {
     assert.deepEqual((await readContent('DATABASE_URI=x\nDATABASE_URL=')).issues, []);
   });
 
-  test('nor a setting that is written twice alike', async () => {
+  test('nor a setting that is repeated with the same value', async () => {
     assert.deepEqual(await readContent('PORT=1\nPORT="1"\nOTHER=1\nOTHER=2'), { values: { PORT: '1', OTHER: '2' }, issues: [] });
   });
 });
@@ -220,7 +220,7 @@ suite('.env is refused as a whole', () => {
     });
   }
 
-  test('where it is a folder, a FIFO, a link to nothing or to itself, or may not be read', async () => {
+  test('if it is a folder, a FIFO, a broken link, or unreadable', async () => {
     const makers: readonly (readonly [(path: string) => unknown, RegExp])[] = [
       [(path) => mkdir(path), /^is a folder: put a file of lines NAME=value there, or remove it\.$/],
       [(path) => execFileSync('mkfifo', [path]), /^is not a regular file/],

@@ -17,7 +17,7 @@ suite('a log line', () => {
     assert.deepEqual({ ...line, timestamp: '' }, { level: 'info', timestamp: '', app: 'rollcall', port: 8000, event: 'Service started' });
   });
 
-  test('stays one line whatever is written', () => {
+  test('is always one line', () => {
     const { log, lines, text } = captureLog();
     log.info({ path: '/a\nb"}' }, 'first\nsecond');
     assert.equal(text().split('\n').length, 2);
@@ -36,7 +36,7 @@ suite('a log line', () => {
     );
   });
 
-  test('tells an error with its message and stack', () => {
+  test('has message and stack of an error', () => {
     const { log, lines } = captureLog();
     log.error({ error: new TypeError('broken') }, 'Request failed');
     const error = lines[0]?.['error'] as Record<string, string> | undefined;
@@ -46,7 +46,7 @@ suite('a log line', () => {
 });
 
 suite('the trace id of a log line', () => {
-  test('is that of the unit of work in which it is written, in each module and after each wait', async () => {
+  test('is that of its unit of work, in each module and after each await', async () => {
     const { log, lines } = captureLog();
     await Promise.all(
       ['one', 'two'].map((id) =>
@@ -61,7 +61,7 @@ suite('the trace id of a log line', () => {
     for (const line of lines) assert.equal(line.trace_id, line['of']);
   });
 
-  test('is absent outside of any', () => {
+  test('is absent outside a unit of work', () => {
     const { log, lines } = captureLog();
     context.run(contextOf('one'), () => log.info('inside'));
     log.info('outside');
@@ -116,7 +116,7 @@ suite('a secret', () => {
     assert.ok(!text().includes('s3cret'));
   });
 
-  test('is taken out of the line, and left in what was logged', () => {
+  test('is removed from the line, not from the logged object', () => {
     const { log } = captureLog();
     const user = { name: 'John', password: 's3cret' };
     log.info({ user }, 'kept');

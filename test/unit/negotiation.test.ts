@@ -8,7 +8,7 @@ const msgpack = 'application/msgpack';
 const sse = 'text/event-stream';
 
 suite('preferredType', () => {
-  test('takes what Accept names with the highest q, whatever its case, order and spaces', () => {
+  test('picks the highest q of Accept, whatever its case, order and spaces', () => {
     const cases: [accept: string, type: string][] = [
       ['text/event-stream', sse],
       ['Text/Event-Stream', sse],
@@ -34,7 +34,7 @@ suite('preferredType', () => {
     for (const [accept, type] of cases) assert.equal(preferredType(accept, [json, msgpack, sse]), type, accept);
   });
 
-  test('never takes what has q=0, is only alike, or has a q that is none', () => {
+  test('never picks q=0, a similar type, or an invalid q', () => {
     const cases = [
       'text/event-stream;q=0',
       'text/event-stream;q=0.0',
@@ -66,7 +66,7 @@ suite('preferredType', () => {
     for (const accept of cases) assert.equal(preferredType(accept, [json, sse]), json, accept);
   });
 
-  test('takes time by the length of the header, whatever it holds', () => {
+  test('takes time linear in the length of the header', () => {
     for (const accept of ['"'.repeat(16_000), '\\'.repeat(16_000), '",'.repeat(8000), ';q='.repeat(5000), `${'"\\'.repeat(8000)}`]) {
       assert.equal(preferredType(accept, [json, sse]), json);
     }

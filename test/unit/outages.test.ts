@@ -11,7 +11,7 @@ function createScene() {
 }
 
 suite('a connection that is lost and comes back', () => {
-  test('is told in one line each, with the time between', ({ mock }) => {
+  test('is logged in one line each, with the time between', ({ mock }) => {
     mock.timers.enable({ apis: ['setTimeout'] });
     let nowMs = 10_000;
     mock.method(performance, 'now', () => nowMs);
@@ -33,7 +33,7 @@ suite('a connection that is lost and comes back', () => {
     );
   });
 
-  test('every 50 ms is told once a second, and at last how it ended and how often it was lost', ({ mock }) => {
+  test('every 50 ms is logged once a second, and at last how it ended and how often it was lost', ({ mock }) => {
     mock.timers.enable({ apis: ['setTimeout'] });
     let nowMs = 10_000;
     mock.method(performance, 'now', () => nowMs);

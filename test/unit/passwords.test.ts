@@ -41,14 +41,14 @@ suite('passwords', () => {
     assert.equal(await passwords.verify(hash, `${'🐎'.repeat(127)}b`), false);
   });
 
-  test('a hash tells its cost, and one of another cost still verifies', async () => {
+  test('a hash contains its cost, and one of another cost still verifies', async () => {
     await using strict = startPasswords({ memoryKib: 128, passes: 2 });
     const hash = await strict.hash(password);
     assert.match(hash, /^\$argon2id\$v=19\$m=128,t=2,p=1\$/);
     assert.equal(await passwords.verify(hash, password), true);
   });
 
-  test('the cost where none is given is what OWASP recommends for argon2id', async () => {
+  test('the default cost is what OWASP recommends for argon2id', async () => {
     assert.deepEqual(recommendedCost, { memoryKib: 19_456, passes: 2 });
     await using strong = startPasswords();
     assert.match(await strong.hash(password), /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
@@ -65,7 +65,7 @@ suite('passwords', () => {
     await hashing;
   });
 
-  test('a hundred for each thread may wait; who comes then is told at once to come again, and the others are served', async () => {
+  test('a hundred may wait for each thread; later callers are refused at once, and the others are served', async () => {
     const threads = availableParallelism();
     const limit = threads * 100;
     const calls = Array.from({ length: limit + threads + 20 }, () => passwords.hash(password).catch((error: unknown) => error));
@@ -83,7 +83,7 @@ suite('passwords', () => {
     assert.ok(isHash(await passwords.hash(password)));
   });
 
-  test('a call that takes too long is given up, its thread is replaced, and the others are served', async () => {
+  test('a call that takes too long fails, its thread is replaced, and the others are served', async () => {
     await using limited = startPasswords({ memoryKib: 64, passes: 1 }, { waitMsMax: 60_000, waitMsMaxOfFew: 60_000, taskMsMax: 500 });
     const dear = `$argon2id$v=19$m=65536,t=50,p=1$${'c2FsdHNhbHRzYWx0'}$${'x'.repeat(42)}A`;
     // As many as there are threads, so that all of them are stuck.
@@ -95,7 +95,7 @@ suite('passwords', () => {
     assert.ok(isHash(served));
   });
 
-  test('a caller waits no longer than the limit, and is told to come again', async () => {
+  test('a caller waits no longer than the limit, and is then refused', async () => {
     await using busy = startPasswords({ memoryKib: 65_536, passes: 8 }, { waitMsMax: 1, waitMsMaxOfFew: 1, taskMsMax: 60_000 });
     const caller = { name: 'a', since: performance.now(), gone: () => false };
     const begun = Array.from({ length: availableParallelism() }, () => busy.hash(password, caller));
@@ -103,21 +103,21 @@ suite('passwords', () => {
     assert.ok((await Promise.all(begun)).every(isHash));
   });
 
-  test('what is no hash is an error, and takes no thread with it', async () => {
+  test('a malformed hash is an error, and ends no thread', async () => {
     await assert.rejects(passwords.verify('not a hash', password));
     assert.ok(isHash(await passwords.hash(password)));
   });
 });
 
 suite('disposed passwords', () => {
-  test('leave no call without an end', async () => {
+  test('settle every call', async () => {
     const passwords = startPasswords(cheapCost);
     const calls = Array.from({ length: 50 }, () => passwords.hash(password));
     const [outcomes] = await Promise.all([Promise.allSettled(calls), passwords[Symbol.asyncDispose]()]);
     assert.equal(outcomes.length, 50);
   });
 
-  test('have nothing to wait for where nothing was asked', async () => {
+  test('dispose at once when unused', async () => {
     await startPasswords(cheapCost)[Symbol.asyncDispose]();
   });
 });
@@ -128,7 +128,7 @@ suite('isHash', () => {
     assert.equal(isHash(await passwords.hash(password)), true);
   });
 
-  test('takes no password as it was typed for a hash', () => {
+  test('takes no typed password for a hash', () => {
     const salt = 'c29tZXNhbHRzb21lc2FsdA';
     const digest = 'A'.repeat(43);
     assert.equal(isHash(`$argon2id$v=19$m=19456,t=2,p=1$${salt}$${digest}`), true);

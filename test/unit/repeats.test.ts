@@ -4,7 +4,7 @@ import { suite, test } from 'node:test';
 import { atMostOnceAMinute } from '../../src/platform/telemetry/repeats.ts';
 
 suite('lines that repeat', () => {
-  test('the first comes at once, the next after a minute with the number of those since; each key and each log for itself', ({ mock }) => {
+  test('the first is written at once, the next after a minute with a count; for each key and log separately', ({ mock }) => {
     let now = 1000;
     mock.method(performance, 'now', () => now);
     const written: string[] = [];

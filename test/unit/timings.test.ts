@@ -4,11 +4,11 @@ import { own, type Timings, timingIssues } from '../../src/app/timings.ts';
 
 const right: Timings = { ...own, confirmTimeoutMs: 10_000, retryDelaysMs: [1000, 5000] };
 
-test('the times of the service fit each other, with the longest confirm timeout that may be set', () => {
+test('the timings fit each other, with the longest confirm timeout allowed', () => {
   assert.deepEqual(timingIssues(right), []);
 });
 
-test('each relation that does not hold is told', () => {
+test('each broken relation is named', () => {
   const wrong: readonly (readonly [Partial<Timings>, RegExp])[] = [
     [{ confirmTimeoutMs: 11_000 }, /RABBITMQ_CONFIRM_TIMEOUT_MS \(11000\)/],
     [{ batchMs: 10_000 }, /RABBITMQ_CONFIRM_TIMEOUT_MS/],

@@ -16,7 +16,7 @@ suite('queries', () => {
     return json.extra;
   }
 
-  test('a page is a whole number in plain digits from 1, and per_page one from 1 to 100', async () => {
+  test('page is a plain decimal from 1, per_page from 1 to 100', async () => {
     for (const [query, page, perPage] of [
       ['', 1, 10],
       ['?page=2', 2, 10],
@@ -61,7 +61,7 @@ suite('queries', () => {
     ]);
   });
 
-  test('a parameter that comes twice is refused', async () => {
+  test('a repeated parameter is refused', async () => {
     for (const query of ['page=1&page=1', 'page=1&page=2', 'per_page=1&page=1&per_page=2'])
       assert.deepEqual(
         ((await refused(`/users/?${query}`)) as { message: string }[]).map(({ message }) => message),
@@ -69,7 +69,7 @@ suite('queries', () => {
       );
   });
 
-  test('a parameter that nobody knows is refused on every route of the API, whatever its name', async () => {
+  test('an unknown parameter is refused on every route, whatever its name', async () => {
     const { id } = await service.createUser();
     const routes = [
       ['GET', '/users/'],

@@ -75,7 +75,7 @@ suite('the rules of users', () => {
       ]);
   });
 
-  test('any name of NFC text without controls comes back as it was sent', async () => {
+  test('any name in NFC without controls is returned as it was sent', async () => {
     const forbidden = /[\p{Cc}\p{Cs}\p{NChar}\p{Cf}\u2028\u2029]/u;
     const name = fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }).filter((text) => {
       const stored = text.normalize('NFC').trim();
@@ -90,7 +90,7 @@ suite('the rules of users', () => {
     );
   });
 
-  test('names keep what is invisible by itself and belongs to them', async () => {
+  test('names keep joiners and other invisible characters that belong to a script', async () => {
     for (const name of [
       'می\u200cخواهم',
       'ශ්\u200dරී',
@@ -115,7 +115,7 @@ suite('the rules of users', () => {
     }
   });
 
-  test('names that no reader can see are refused', async () => {
+  test('invisible names are refused', async () => {
     for (const name of [
       '\u200b',
       '\u3164',
@@ -183,7 +183,7 @@ suite('the rules of users', () => {
       );
   });
 
-  test('a lone surrogate that is written as an escape is refused in passwords too', async () => {
+  test('an escaped lone surrogate is refused in passwords too', async () => {
     for (const [key, message] of [
       ['name', unseen],
       ['password', 'must not hold lone surrogates'],
@@ -194,7 +194,7 @@ suite('the rules of users', () => {
     }
   });
 
-  test('passwords have 8 to 128 code points and may hold anything else, spaces around them too', async () => {
+  test('passwords have 8 to 128 code points of any kind, including outer spaces', async () => {
     for (const password of [
       '12345678',
       '😀'.repeat(8),
@@ -214,14 +214,14 @@ suite('the rules of users', () => {
       assert.deepEqual(await refused({ password }), [{ key: 'password', message: 'must have at most 128 code points', source: 'body' }]);
   });
 
-  test('a password is the same however its accents are typed', async () => {
+  test('a password is normalised, so accents may be typed in any form', async () => {
     const { json } = await post({ password: 'cafe\u0301 cre\u0300me' });
     assert.ok(verifySync(await hashOf(json.id), 'caf\u00e9 cr\u00e8me'));
     const put = await service.call('PUT', `/users/${json.id}`, { password: 'caf\u00e9 cr\u00e8me' });
     assert.equal(put.json.updated_at, json.updated_at, 'and so it is no change');
   });
 
-  test('nothing is made into text: each value of another type is refused by its key', async () => {
+  test('values are never coerced: each of another type is refused by its key', async () => {
     for (const value of [123, true, 1.5, [], ['John'], {}, { toString: 'John' }]) {
       const { status, json } = await post({ name: value, surname: value, password: value });
       assert.equal(status, 400);
@@ -235,21 +235,21 @@ suite('the rules of users', () => {
     assert.deepEqual([put.status, put.json.extra[0].message], [400, 'must be of type string or null']);
   });
 
-  test('null is a value that POST refuses and PUT passes over', async () => {
+  test('null is refused by POST and ignored by PUT', async () => {
     const { status, json } = await post({ name: null });
     assert.deepEqual([status, json.extra], [400, [{ key: 'name', message: 'must be of type string', source: 'body' }]]);
     const user = await service.createUser();
     assert.deepEqual((await service.call('PUT', `/users/${user.id}`, { name: null, surname: null, password: null })).json, user);
   });
 
-  test('a body that is no object is refused', async () => {
+  test('a body that is not an object is refused', async () => {
     for (const body of ['null', '[]', '"John"', '1', 'true', JSON.stringify([valid])]) {
       const { status, json } = await service.call('POST', '/users/', body, { 'content-type': 'application/json' });
       assert.deepEqual([status, json.extra], [400, [{ key: '', message: 'must be of type object', source: 'body' }]], body);
     }
   });
 
-  test('what is missing is told by its key', async () => {
+  test('missing fields are named', async () => {
     const { json } = await service.call('POST', '/users/', {});
     assert.deepEqual(
       json.extra,
@@ -257,13 +257,13 @@ suite('the rules of users', () => {
     );
   });
 
-  test('a field that nobody knows is refused, whatever its name', async () => {
+  test('an unknown field is refused, whatever its name', async () => {
     for (const key of ['id', 'created_at', 'Name', '', 'constructor', 'toString', 'hasOwnProperty', 'x'.repeat(100), 'é', '$ref'])
       assert.deepEqual(await refused({ [key]: 'x' }), [{ key, message: 'is not allowed', source: 'body' }]);
     assert.equal((await refused({ ['x'.repeat(5000)]: 1 }))[0]?.key.length, 100, 'a long name is cut in the answer');
   });
 
-  test('every broken rule is told at once', async () => {
+  test('every violation is reported at once', async () => {
     const { json } = await service.call('POST', '/users/', { surname: 5, password: 'short', one: 1, two: 2 });
     assert.deepEqual(json.extra.map(({ key, message }: { key: string; message: string }) => `${key} ${message}`).sort(), [
       'name is required',
@@ -274,7 +274,7 @@ suite('the rules of users', () => {
     ]);
   });
 
-  test('no prototype is changed by any body', async () => {
+  test('no body changes a prototype', async () => {
     const bodies = [
       '{"__proto__":{"polluted":1}}',
       '{"constructor":{"prototype":{"polluted":1}}}',
@@ -286,7 +286,7 @@ suite('the rules of users', () => {
   });
 
   // Bounds of work, not of time: without them the longest of these, of 1 MiB, took 163 s; the runner waits 10 s for all.
-  test('a body as large as may be costs little, however it is made', { timeout: 10_000 }, async () => {
+  test('the largest body costs little, whatever its content', { timeout: 10_000 }, async () => {
     const bytesMax = 32 * 1024;
     const unknown = JSON.stringify(Object.fromEntries(Array.from({ length: 900 }, (_, n) => [n.toString(36), 1])));
     const bodies = {
@@ -313,7 +313,7 @@ suite('the rules of users', () => {
   });
 });
 
-test('PASSWORD_LENGTH_MIN raises the bound, in the rule and in the document', async () => {
+test('PASSWORD_LENGTH_MIN raises the bound in the rule and in the OpenAPI document', async () => {
   await using service = await startService({ PASSWORD_LENGTH_MIN: '12' });
   const { status, json } = await service.call('POST', '/users/', { ...valid, password: 'eleven char' });
   assert.deepEqual([status, json.extra[0].message], [400, 'must have at least 12 code points']);
