@@ -9,6 +9,9 @@ if (Number(major) < 24) {
   );
   process.exit(1);
 }
+const { availableParallelism } = await import('node:os');
+// Before anything uses libuv's threads: as many as hash passwords at once, and four for files and names of hosts.
+process.env.UV_THREADPOOL_SIZE ??= String(availableParallelism() + 4);
 const { spawnSync } = await import('node:child_process');
 const { join } = await import('node:path');
 const { pathToFileURL } = await import('node:url');

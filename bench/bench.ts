@@ -16,6 +16,7 @@ import { connections } from './load.ts';
 import { eventLog } from './log.ts';
 import { memory } from './memory.ts';
 import { draw } from './picture.ts';
+import { settingsOfPlans } from './plans.ts';
 import { deepList, getById, list } from './reads.ts';
 import { relay } from './relay.ts';
 import type { Measurement } from './row.ts';
@@ -48,13 +49,14 @@ const measurements = {
 } as const satisfies Record<string, Measurement>;
 const keys = Object.keys(measurements);
 
-const usage = `npm run bench -- [--only get,post] [--users 10000,1000000] [--seconds 4] [--json] [--picture file.svg] [--profile folder]
+const usage = `npm run bench -- [--only get,post] [--users 10000,1000000] [--seconds 4] [--json] [--picture file.svg] [--plans file.txt] [--profile folder]
 
   --only      some of: ${keys.join(', ')}
   --users     instead: the same reads at these numbers of users, side by side; 10,000,000 take 10 GB of disk
   --seconds   measured time for each side of a row, from 1 to 60
   --json      every round's figures, for a program
   --picture   with --users: where to draw them
+  --plans     with --users: where to write the plan of each statement
   --profile   folder for CPU profiles of the service; the figures then include the profiler
 `;
 
@@ -74,7 +76,8 @@ function readOptions() {
   const unknown = only.filter((key) => !keys.includes(key));
   if (unknown.length > 0) throw new UsageError(`--only does not know ${unknown.join(', ')}`);
   if (!(seconds >= 1 && seconds <= 60)) throw new UsageError('--seconds is a number from 1 to 60');
-  if (values.picture !== undefined && sizes === undefined) throw new UsageError('--picture needs --users');
+  for (const name of ['picture', 'plans'] as const)
+    if (values[name] !== undefined && sizes === undefined) throw new UsageError(`--${name} needs --users`);
   return { ...values, only, sizes, seconds, profileFolder: values.profile === undefined ? undefined : resolve(values.profile) };
 }
 
@@ -85,6 +88,7 @@ function parse() {
     seconds: { type: 'string', default: '4' },
     json: { type: 'boolean', default: false },
     picture: { type: 'string' },
+    plans: { type: 'string' },
     profile: { type: 'string' },
     help: { type: 'boolean', default: false },
   } as const;
@@ -110,12 +114,13 @@ async function measure(key: string, measurement: Measurement, stage: Stage): Pro
 }
 
 async function main(signal: AbortSignal): Promise<void> {
-  const { help, only, sizes, json, picture, ...options } = readOptions();
+  const { help, only, sizes, json, picture, plans, ...options } = readOptions();
   if (help) return void process.stdout.write(usage);
-  await using stage = await startStage({ ...options, signal });
+  await using stage = await startStage({ ...options, signal, ...(plans !== undefined && { settings: settingsOfPlans }) });
   const [busy = 0] = loadavg();
   const results: Result[] = [];
-  if (sizes !== undefined) results.push(await measure('sizes', bySize(sizes), stage));
+  const onPlans = plans === undefined ? undefined : (text: string) => writeFileSync(plans, text);
+  if (sizes !== undefined) results.push(await measure('sizes', bySize(sizes, onPlans), stage));
   else
     for (const [key, measurement] of Object.entries(measurements))
       if (only.includes(key)) results.push(await measure(key, measurement, stage));

@@ -7,7 +7,7 @@ import pg from 'pg';
 import { readConfig } from '../src/config.ts';
 import type { ConnectionSettings, Db } from '../src/platform/db/client.ts';
 import { migrate } from '../src/platform/db/migrate.ts';
-import { hash } from '../src/platform/security/hash-worker.ts';
+import { hash } from '../src/platform/security/argon2.ts';
 import { recommendedCost } from '../src/platform/security/passwords.ts';
 import { startEmbedded } from '../src/private-postgres/server.ts';
 
@@ -17,6 +17,8 @@ export type Database = Db & AsyncDisposable & { readonly url: string };
 
 export type Databases = AsyncDisposable & {
   readonly version: string;
+  /** As the superuser. */
+  readonly admin: Db;
   clone(template: 'users' | 'empty'): Promise<Database>;
 };
 
@@ -32,12 +34,13 @@ export function connectionSettings(url: string): ConnectionSettings & { readonly
   };
 }
 
-export async function startDatabases(): Promise<Databases> {
+/** @param further settings of the server */
+export async function startDatabases(further: Record<string, string>): Promise<Databases> {
   await using starting = new AsyncDisposableStack();
   const dataDir = await mkdtemp(join(tmpdir(), 'rollcall-bench-pg-'));
   starting.defer(() => rm(dataDir, { recursive: true, force: true }));
-  // Commit times are what the rows about events are made of; nothing else is set, so that every commit is flushed.
-  const settings = { track_commit_timestamp: 'on' };
+  // Commit times are what the rows about events are made of; nothing else is set by itself, so that every commit is flushed.
+  const settings = { track_commit_timestamp: 'on', ...further };
   const server = starting.use(await startEmbedded({ dataDir, holder: 'npm run bench', log: () => {}, settings }));
   const urlOf = (name: string) => {
     const url = new URL(server.url);
@@ -54,7 +57,7 @@ export async function startDatabases(): Promise<Databases> {
   await filled.query(
     `insert into "user" (name, surname, password)
      select 'Name ' || n, 'Surname ' || n, $1 from generate_series(1, $2::int) as n`,
-    [hash({ plain: 'correct horse battery', cost: recommendedCost }), users],
+    [await hash('correct horse battery', recommendedCost), users],
   );
   await filled.query('vacuum (analyze) "user"');
   const [{ version = '' } = {}] = await filled.query<{ version: string }>(`select current_setting('server_version') as version`);
@@ -64,6 +67,7 @@ export async function startDatabases(): Promise<Databases> {
   const running = starting.move();
   return {
     version,
+    admin,
     async clone(template) {
       clones += 1;
       const name = `clone_${clones}`;

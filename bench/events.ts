@@ -5,31 +5,57 @@ import { connectionSettings, type Database } from './database.ts';
 import { createCaller, pace } from './load.ts';
 import { operations } from './operations.ts';
 import { type Measurement, quantile, type Row, takeTurns } from './row.ts';
-import type { Stage } from './stage.ts';
+import type { Service, Stage } from './stage.ts';
 
-const perSecond = 200;
-const wanted = [
-  { share: 0.5, atMost: 50 },
-  { share: 0.99, atMost: 500 },
-];
+const steady = {
+  perSecond: 200,
+  wanted: [
+    { share: 0.5, atMost: 8 },
+    { share: 0.99, atMost: 30 },
+  ],
+};
+/** Each comes to an idle service. */
+const alone = { perSecond: 5, wanted: [{ share: 0.5, atMost: 5 }] };
+const elsewhere = { perSecond: 5, wanted: [{ share: 0.5, atMost: 50 }] };
+type Load = { readonly perSecond: number; readonly wanted: readonly { readonly share: number; readonly atMost: number }[] };
 const rounds = 2;
 /** Long enough for the compiler. */
 const warmUpSeconds = 3;
+const warmUpPerSecond = 200;
 const pollMs = 20;
 
 export const events: Measurement = {
-  definition: `PUTs at a steady ${perSecond} a second. From the commit of the user's row to the commit of the consumer's inbox row, as PostgreSQL noted both (track_commit_timestamp). Floor: the same two rows written one after the other over the driver, with nothing in between.`,
+  definition: `PUTs at a steady ${steady.perSecond} a second, and ${alone.perSecond} a second: each alone in an idle service. From the commit of the user's row to the commit of the consumer's inbox row, as PostgreSQL noted both (track_commit_timestamp). "another process": one process has RUN=api, the other RUN=relay,consumer. Floor: the same two rows written one after the other over the driver, with nothing in between.`,
   async measure(stage) {
     await using rabbit = await stage.createVhost();
-    return [...(await measureEvents(stage, 'in-process', {})), ...(await measureEvents(stage, 'RabbitMQ', { RABBITMQ_URL: rabbit.url }))];
+    const withRabbit = { RABBITMQ_URL: rabbit.url };
+    const one = (env: Record<string, string>) => [env];
+    const two = [
+      { ...withRabbit, RUN: 'api' },
+      { ...withRabbit, RUN: 'relay,consumer' },
+    ];
+    return [
+      ...(await measureEvents(stage, 'in-process', steady, one({}))),
+      ...(await measureEvents(stage, 'RabbitMQ', steady, one(withRabbit))),
+      ...(await measureEvents(stage, 'RabbitMQ, alone', alone, one(withRabbit))),
+      ...(await measureEvents(stage, 'RabbitMQ, alone, another process', elsewhere, two)),
+    ];
   },
 };
 
-async function measureEvents(stage: Stage, broker: string, env: Record<string, string>): Promise<Row[]> {
+/** @param processes the settings of each; the first serves the requests */
+async function measureEvents(
+  stage: Stage,
+  how: string,
+  { perSecond, wanted }: Load,
+  processes: readonly Record<string, string>[],
+): Promise<Row[]> {
   await using database = await stage.cloneDatabase('users');
   await using untouched = await stage.cloneDatabase('users');
-  await using service = await stage.startService({ DATABASE_URL: database.url, ...env });
-  using caller = createCaller(service.url);
+  await using running = new AsyncDisposableStack();
+  const services = [];
+  for (const env of processes) services.push(running.use(await stage.startService({ DATABASE_URL: database.url, ...env })));
+  using caller = createCaller((services[0] as Service).url);
   const settings = connectionSettings(untouched.url);
   await using pool = startPool(settings, settings.poolSize);
 
@@ -38,14 +64,16 @@ async function measureEvents(stage: Stage, broker: string, env: Record<string, s
     await operations.update.statement(pool, n);
     await pool.query('insert into inbox (event_id, trace_id) values (gen_random_uuid(), $1)', [traceId]);
   };
-  await measureTimes(stage, database, warmUpSeconds, throughService);
-  await measureTimes(stage, untouched, warmUpSeconds, throughDriver);
+  const warmUp = { seconds: warmUpSeconds, perSecond: warmUpPerSecond };
+  await measureTimes(stage, database, warmUp, throughService);
+  await measureTimes(stage, untouched, warmUp, throughDriver);
+  const measuredPart = { seconds: stage.seconds / rounds, perSecond };
   const { measured, floor } = await takeTurns(rounds, {
-    measured: () => measureTimes(stage, database, stage.seconds / rounds, throughService),
-    floor: () => measureTimes(stage, untouched, stage.seconds / rounds, throughDriver),
+    measured: () => measureTimes(stage, database, measuredPart, throughService),
+    floor: () => measureTimes(stage, untouched, measuredPart, throughDriver),
   });
   return wanted.map(({ share, atMost }) => ({
-    what: `event handled, p${share * 100}, ${broker}`,
+    what: `event handled, p${share * 100}, ${how}`,
     unit: 'ms',
     measured: measured.map((times) => quantile(times, share)),
     floor: { what: `two commits, p${share * 100}`, measured: floor.map((times) => quantile(times, share)) },
@@ -59,11 +87,16 @@ type Send = (n: number, traceId: string) => Promise<unknown>;
 let changes = 0;
 
 /** Milliseconds between the two commits of each change. */
-async function measureTimes({ signal }: Stage, database: Database, seconds: number, send: Send): Promise<number[]> {
+async function measureTimes(
+  { signal }: Stage,
+  database: Database,
+  part: { readonly seconds: number; readonly perSecond: number },
+  send: Send,
+): Promise<number[]> {
   // What was handled before is not to be missed by the consumer when it holds the log against the inbox.
   await database.query('update subscription set position = published_position, logged_at = published_at from event_state');
   await database.query('truncate inbox');
-  const sent = await pace({ signal, seconds, perSecond }, () => {
+  const sent = await pace({ signal, ...part }, () => {
     changes += 1;
     return send(changes, `Bench-${changes}`);
   });

@@ -1,5 +1,5 @@
 // Many users, and a log with an event for each, made by SQL: what the service would have left behind.
-import { hash } from '../src/platform/security/hash-worker.ts';
+import { hash } from '../src/platform/security/argon2.ts';
 import { recommendedCost } from '../src/platform/security/passwords.ts';
 import type { Database } from './database.ts';
 
@@ -10,7 +10,7 @@ const rareEvery = 1_000_000;
 /** @param say called with the progress */
 export async function fill(database: Database, users: number, signal: AbortSignal, say: (words: string) => void): Promise<void> {
   // One for all: a hash for each would take hours.
-  const password = hash({ plain: 'correct horse battery', cost: recommendedCost });
+  const password = await hash('correct horse battery', recommendedCost);
   await database.query(`update event_state set logged_position = $1, published_position = $1, logged_at = now(), published_at = now()`, [
     users,
   ]);

@@ -33,7 +33,7 @@ export const memory: Measurement = {
 };
 
 // In the same unit on Linux and macOS: KiB.
-async function residentMib(pid: number): Promise<number> {
+export async function residentMib(pid: number): Promise<number> {
   const { stdout } = await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(pid)]);
   return Number(stdout) / 1024;
 }

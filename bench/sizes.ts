@@ -5,7 +5,9 @@ import { formatKeyCursor } from '../src/platform/http/cursor.ts';
 import type { Database } from './database.ts';
 import { fill } from './fill.ts';
 import { createCaller, load, pace } from './load.ts';
+import { explain } from './plans.ts';
 import { type Measurement, median, quantile, type Row, takeTurns } from './row.ts';
+import { growthMib, p99Beside, p99OfOthers, readSnapshot } from './snapshot.ts';
 import type { Service, Stage } from './stage.ts';
 
 const warmUpSeconds = 1;
@@ -28,13 +30,17 @@ type Name = keyof typeof paths;
 
 type Size = {
   readonly users: number;
+  readonly database: Database;
   readonly service: Service;
   /** A cursor behind so many events. */
   eventsAfter(position: number): string;
 };
 
-/** @param sizes numbers of users, the smallest first, which the others are compared with */
-export function bySize(sizes: readonly number[]): Measurement {
+/**
+ * @param sizes numbers of users, the smallest first, which the others are compared with
+ * @param onPlans is given the plans of all statements, where they are asked for
+ */
+export function bySize(sizes: readonly number[], onPlans?: (text: string) => void): Measurement {
   return {
     definition: `The same requests at ${sizes.map(words).join(', ')} users and as many events, in turns: answers a second on 32 connections, then the p99 at a fixed rate, half of the least of these rates. Floor: the smallest.`,
     async measure(stage) {
@@ -43,6 +49,8 @@ export function bySize(sizes: readonly number[]): Measurement {
       for (const users of sizes) all.push(await prepare(stage, stack, users));
       const rows: Row[] = [];
       for (const name of Object.keys(paths) as Name[]) rows.push(...(await compare(stage, all, name)));
+      rows.push(...(await compareSnapshots(stage, all)));
+      if (onPlans !== undefined) onPlans(await explainAll(stage, all));
       return rows;
     },
   };
@@ -56,7 +64,7 @@ async function prepare(stage: Stage, stack: AsyncDisposableStack, users: number)
   const { next } = (await response.json()) as { next: string };
   const cursor = parseCursor(next);
   if (cursor === undefined) throw new Error(`${next} is no cursor`);
-  return { users, service, eventsAfter: (position) => formatCursor({ ...cursor, position: String(position) }) };
+  return { users, database, service, eventsAfter: (position) => formatCursor({ ...cursor, position: String(position) }) };
 }
 
 async function compare({ rounds, seconds, signal }: Stage, sizes: readonly Size[], name: Name): Promise<Row[]> {
@@ -92,6 +100,65 @@ async function compare({ rounds, seconds, signal }: Stage, sizes: readonly Size[
       }),
     );
   return [...rowsOf('/s', rates, name, { of: 'ratio', atLeast: 0.5 }), ...rowsOf('ms', times, `${name}, p99`, { of: 'ratio', atMost: 2 })];
+}
+
+async function explainAll(stage: Stage, sizes: readonly Size[]): Promise<string> {
+  const parts: string[] = [];
+  for (const size of sizes) {
+    const asked = Object.values(paths).map((path) => path(size)[0] ?? '/');
+    parts.push(`== ${words(size.users)} users ==`, await explain(stage, size.database, asked));
+  }
+  return parts.join('\n');
+}
+
+/** A snapshot is read for the time of a round, from its beginning: all of ten million would take minutes. */
+async function compareSnapshots({ rounds, seconds, signal }: Stage, sizes: readonly Size[]): Promise<Row[]> {
+  const run = { signal, seconds: seconds / rounds };
+  const sides = byUsers(sizes, ({ service }) => readSnapshot(service.url, run));
+  await takeTurns(1, sides);
+  const grown = await takeTurns(
+    1,
+    byUsers(sizes, ({ service }) => growthMib(service, { signal, seconds })),
+  );
+  const rates = await takeTurns(rounds, sides);
+  const idle = await takeTurns(
+    rounds,
+    byUsers(sizes, ({ service }) => p99OfOthers(service.url, run)),
+  );
+  const beside = await takeTurns(
+    rounds,
+    byUsers(sizes, ({ service }) => p99Beside(service.url, run)),
+  );
+  const [smallest] = sizes;
+  const floor = { what: `${words(smallest?.users ?? 0)} users`, measured: rates[String(smallest?.users)] ?? [] };
+  return sizes.flatMap(({ users }): Row[] => {
+    const key = String(users);
+    const of = (values: Record<string, number[]>) => values[key] ?? [];
+    return [
+      {
+        what: `users of a snapshot, ${words(users)}`,
+        unit: '/s',
+        point: { line: 'users of a snapshot', users },
+        measured: of(rates),
+        floor,
+        want: { of: 'measured', atLeast: 50_000 },
+      },
+      {
+        what: `GET by id, p99 beside it, ${words(users)}`,
+        unit: 'ms',
+        measured: of(beside),
+        floor: { what: 'without it', measured: of(idle) },
+        want: { of: 'ratio', atMost: 1.5 },
+      },
+      {
+        what: `RSS grows while it is read, ${words(users)}`,
+        unit: 'MiB',
+        measured: of(grown),
+        floor: { what: 'at the smallest', measured: grown[String(smallest?.users)] ?? [] },
+        want: { of: 'measured', atMost: 50 },
+      },
+    ];
+  });
 }
 
 function byUsers<Result>(sizes: readonly Size[], work: (size: Size) => Promise<Result>): Record<string, () => Promise<Result>> {

@@ -7,12 +7,14 @@ import type { Vhost } from '../harness/management.ts';
 import { findPort } from '../harness/ports.ts';
 import { startRabbit } from '../harness/rabbitmq.ts';
 import { type Child, startChild } from './child.ts';
-import { type Database, startDatabases } from './database.ts';
+import { type Database, type Databases, startDatabases } from './database.ts';
 
 export type Service = Child & { readonly url: string };
 
 export type Stage = AsyncDisposable & {
   readonly postgresVersion: string;
+  /** The server's superuser. */
+  readonly admin: Databases['admin'];
   /** Measured time for each side of a row, shared out over the rounds. */
   readonly seconds: number;
   readonly rounds: number;
@@ -28,6 +30,8 @@ export type Stage = AsyncDisposable & {
   startFloor(name: 'server' | 'statements' | 'outbox' | 'hashes' | 'publisher', input?: object): Child;
   /** The floor of floors/server.ts, which reads users where it is given a database. */
   startFloorServer(database?: object): Promise<Service>;
+  /** The floor of floors/handlers.ts, on a database of its own or on one that is only read. */
+  startHandlers(url: string): Promise<Service>;
 };
 
 export type StageOptions = {
@@ -35,17 +39,19 @@ export type StageOptions = {
   readonly signal: AbortSignal;
   /** Where the service writes a CPU profile when it ends. */
   readonly profileFolder?: string | undefined;
+  /** Of PostgreSQL. */
+  readonly settings?: Record<string, string>;
 };
 
 const rounds = 4;
 
-export async function startStage({ seconds, signal, profileFolder }: StageOptions): Promise<Stage> {
+export async function startStage({ seconds, signal, profileFolder, settings = {} }: StageOptions): Promise<Stage> {
   await using starting = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), 'rollcall-bench-'));
   starting.defer(() => rm(folder, { recursive: true, force: true }));
   // PostgreSQL refuses root, so a service that root starts runs it as somebody else, who has to get in.
   await chmod(folder, 0o711);
-  const databases = starting.use(await startDatabases());
+  const databases = starting.use(await startDatabases(settings));
   let rabbit: ReturnType<typeof startRabbit> | undefined;
   starting.defer(async () => (await rabbit?.catch(() => undefined))?.[Symbol.asyncDispose]());
   const nodeArgs = profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
@@ -71,6 +77,7 @@ export async function startStage({ seconds, signal, profileFolder }: StageOption
   const running = starting.move();
   return {
     postgresVersion: databases.version,
+    admin: databases.admin,
     seconds,
     rounds,
     signal,
@@ -85,6 +92,10 @@ export async function startStage({ seconds, signal, profileFolder }: StageOption
     async startFloorServer(database) {
       const port = await findPort();
       return untilOk(startFloor('server', { port, database }), `http://127.0.0.1:${port}`, '/bare');
+    },
+    async startHandlers(url) {
+      const port = await findPort();
+      return untilOk(startFloor('handlers', { port, url }), `http://127.0.0.1:${port}`, '/ready');
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };

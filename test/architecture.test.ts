@@ -42,7 +42,6 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   'pino-pretty': ['platform/telemetry'],
   '@prometheus-io/client': ['platform/telemetry'],
   '@node-rs/argon2': ['platform/security'],
-  piscina: ['platform/security'],
   typebox: [
     'config',
     'platform/feature',

@@ -17,7 +17,7 @@ const restMs = 25;
 const { url, into } = readInput<OutboxInput>();
 const callers = createCallers(url, 'update');
 const pool = startPool({ ...connectionSettings(url), statementTimeoutMs: 0 }, 1);
-const take = { log: log.sequence, nowhere: discard }[into];
+const take = { log: async (tx: Tx, limit: number) => (await log.sequence(tx, limit)).moved, nowhere: discard }[into];
 
 async function discard(tx: Tx, limit: number): Promise<number> {
   const [row] = await tx.query<{ taken: number }>(
@@ -40,7 +40,7 @@ async function run(seconds: number): Promise<number> {
   for (;;) {
     // An update that commits while a batch is taken may not be in it.
     const isLast = !calling;
-    const taken = await pool.inTransaction(async (tx) => ((await log.lock(tx)) ? take(tx, batchSize) : 0));
+    const taken = (await pool.underLock(log.relayLock, (tx) => take(tx, batchSize))) ?? 0;
     if (taken === 0 && isLast) break;
     await sleep(restMs);
   }

@@ -24,20 +24,22 @@ export type Consuming = AsyncDisposable & {
   wake(): void;
 };
 
-const pollMs = 500;
+/** For what other processes put off, and hints that were missed. */
+const pollMs = 1000;
+const retryPollMs = { shortest: 500, longest: 2000 };
 
 export function startConsuming(parts: ConsumingParts): Consuming {
   const { subscriptions, connection, pool, broker, log } = parts;
 
   /** One round of a loop that takes up to `limit` at a time. @returns when the next one comes: at once after a full one */
-  async function runRound(once: (limit: number) => Promise<number>, limit: number, pauseMs: number): Promise<number> {
+  async function runRound(once: (limit: number) => Promise<number>, limit: number, pauseMs: () => number): Promise<number> {
     try {
-      return (await once(limit)) >= limit ? 0 : pauseMs;
+      return (await once(limit)) >= limit ? 0 : pauseMs();
     } catch (error) {
       // Not each time: the schema may be on its way, made by another instance.
       if (!(error instanceof DatabaseUnavailableError))
         atMostOnceAMinute(log, 'round of the consumer', (count) => log.error({ error, count }, 'The consumer failed and tries again'));
-      return pauseMs;
+      return pauseMs();
     }
   }
 
@@ -46,21 +48,48 @@ export function startConsuming(parts: ConsumingParts): Consuming {
   for (const subscription of subscriptions) {
     const stopping = new AbortController();
     const own = subscription.source === 'queue' ? pool : stack.use(startPool(connection, settledAtOnce));
-    const consumer = createConsumer({ ...parts, subscription, pool: own, stopping: stopping.signal });
+    let pauseMs = retryPollMs.longest;
+    function onPutOff(): void {
+      pauseMs = retryPollMs.shortest;
+      retrying.wake();
+    }
+    const consumer = createConsumer({ ...parts, subscription, pool: own, stopping: stopping.signal, onPutOff });
     if (subscription.source === 'queue') {
       stack.use(broker.startSubscription(consumer));
-      stack.use(startLoop(() => runRound(consumer.reconcileOnce, 1000, 5000)));
+      stack.use(startLoop(() => runRound(consumer.reconcileOnce, 1000, () => 5000)));
     } else {
       const locks = stack.use(startPool(connection, 1));
       const reader = createLogReader(locks, subscription.name, consumer.takeLogged);
-      readers.push(stack.use(startLoop(() => runRound(reader.readOnce, 100, pollMs))));
+      readers.push(stack.use(startLoop(() => runRound(reader.readOnce, 100, () => pollMs))));
     }
-    stack.use(startLoop(() => runRound(consumer.retryOnce, 20, pollMs)));
-    stack.use(startLoop(() => runRound(consumer.unparkOnce, 100, 5000)));
+    async function retryOnce(limit: number): Promise<number> {
+      const taken = await consumer.retryOnce(limit);
+      // Those behind one that was settled are due now.
+      pauseMs = taken > 0 ? retryPollMs.shortest : Math.min(retryPollMs.longest, pauseMs * 2);
+      return taken;
+    }
+    const retrying = stack.use(startLoop(() => runRound(retryOnce, 20, () => pauseMs)));
+    stack.use(startLoop(() => runRound(consumer.unparkOnce, 100, () => 5000)));
     stack.defer(() => stopping.abort());
   }
-  stack.use(startLoop(() => runRound((limit) => inbox.prune(pool, inbox.inboxDays, limit), 1000, 60_000)));
-  stack.use(startLoop(() => runRound((limit) => failedAttempts.prune(pool, inbox.inboxDays, limit), 1000, 60_000)));
+  stack.use(
+    startLoop(() =>
+      runRound(
+        (limit) => inbox.prune(pool, inbox.inboxDays, limit),
+        1000,
+        () => 60_000,
+      ),
+    ),
+  );
+  stack.use(
+    startLoop(() =>
+      runRound(
+        (limit) => failedAttempts.prune(pool, inbox.inboxDays, limit),
+        1000,
+        () => 60_000,
+      ),
+    ),
+  );
   return {
     wake() {
       for (const reader of readers) reader.wake();

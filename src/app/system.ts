@@ -1,9 +1,10 @@
 // Everything that runs, in the order in which it starts; the reverse is the shutdown.
-
+import { randomUUID } from 'node:crypto';
 import { type Config, ConfigError } from '../config.ts';
 import { createDatabaseCheck } from '../features/health/database.ts';
 import { definitions, loops, subscriptions } from '../features.ts';
 import { type ConnectionSettings, type Pool, startPool } from '../platform/db/client.ts';
+import { createNotifier, startListening } from '../platform/db/notifications.ts';
 import type { Broker } from '../platform/events/broker.ts';
 import { asyncApiDocument } from '../platform/events/contract/asyncapi.ts';
 import { createEventCheck } from '../platform/events/contract/schemas.ts';
@@ -24,7 +25,7 @@ import { createPrecedence } from '../platform/http/precedence.ts';
 import { type StreamLimits, startStreams, streamLimits } from '../platform/http/streams.ts';
 import { startLoop } from '../platform/runtime/loop.ts';
 import { createSlots } from '../platform/runtime/slots.ts';
-import type { HashCost } from '../platform/security/hash-worker.ts';
+import type { HashCost } from '../platform/security/argon2.ts';
 import { startPasswords } from '../platform/security/passwords.ts';
 import type { Logger } from '../platform/telemetry/logger.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../private-postgres/server.ts';
@@ -137,7 +138,10 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const streams = starting.use(startStreams({ ...streamLimits, streamsMax: config.STREAMS_MAX, ...options.streamLimits }, precedence, log));
   if (runs('relay')) starting.use(startLoop(() => maintainLog(eventsPool, config.EVENT_RETENTION_DAYS, log)));
   if (runs('api')) for (const start of loops) starting.use(start(eventsPool, log, () => schema.ready));
-  const onLogged = () => {
+  const sender = randomUUID();
+  const tellLogged = createNotifier(eventsPool, 'rollcall_log', sender);
+  const tellCommitted = createNotifier(eventsPool, 'rollcall_outbox', sender);
+  const wakeReaders = () => {
     tail.wake();
     consuming?.wake();
   };
@@ -145,8 +149,19 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const relay =
     publisher &&
     starting.use(
-      startRelay({ pool: eventsPool, publisher, violationOf: createEventCheck(definitions), onLogged, metrics: metrics.events, log }),
+      startRelay({
+        pool: eventsPool,
+        publisher,
+        violationOf: createEventCheck(definitions),
+        onLogged() {
+          wakeReaders();
+          tellLogged();
+        },
+        metrics: metrics.events,
+        log,
+      }),
     );
+  starting.use(startListening(connection, sender, { rollcall_outbox: () => relay?.wake(), rollcall_log: wakeReaders }));
   const passwords = starting.use(startPasswords(options.passwordCost));
 
   const brokerState = () => {
@@ -188,7 +203,8 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
         broker: brokerState,
         brokerReason: () => broker.refusal?.sentence,
       },
-      onChange: () => relay?.wake(),
+      // A relay of its own takes it at once; other processes are not told then.
+      onChange: relay === undefined ? tellCommitted : relay.wake,
     },
   });
   precedence.addTo(app);

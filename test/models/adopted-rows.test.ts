@@ -6,7 +6,7 @@ import { countLookalikes, hashPlaintextPasswords, hasPlaintextPasswords } from '
 import { startPool } from '../../src/platform/db/client.ts';
 import { isHash, startPasswords } from '../../src/platform/security/passwords.ts';
 import { adopt, settings } from '../support/adoption.ts';
-import { createDatabase } from '../support/database.ts';
+import { createDatabase, patienceMs } from '../support/database.ts';
 import { runNode } from '../support/process.ts';
 import { cheapCost, startService } from '../support/service.ts';
 
@@ -116,8 +116,11 @@ suite('passwords of an adopted table', { concurrency: true }, () => {
     await database.query(`insert into "user" (name, surname, password) select 'Ann', 'Lee', typed from unnest($1::text[]) as typed`, [all]);
     await using service = await startService(patient, { database });
     for (const [n, typed] of all.entries()) {
-      const { status } = await service.call('PUT', `/users/${n + 1}`, { password: 'correct horse battery' });
-      assert.equal(status, 200, typed.slice(0, 100));
+      const put = () => service.call('PUT', `/users/${n + 1}`, { password: 'correct horse battery' });
+      let answer = await put();
+      // As a client does: on a busy machine the dearest hash may take longer than the service waits for it.
+      for (const startedAt = performance.now(); answer.status === 503 && performance.now() - startedAt < patienceMs; ) answer = await put();
+      assert.equal(answer.status, 200, typed.slice(0, 100));
     }
     const rows = await database.query<{ password: string }>('select password from "user"');
     assert.ok(rows.every(({ password }) => password.startsWith('$argon2id$v=19$m=64,t=1,p=1$')));

@@ -55,7 +55,9 @@ for (const version of versions) {
         `select query, plans, calls from pg_stat_statements join pg_database on pg_database.oid = dbid
          where datname = '${database}' and query ~* '^\\s*(select|with|insert|update|delete)' and calls >= ${requests / 2}`,
       );
-      const often = statements.filter(({ plans, calls }) => Number(plans) * 10 >= Number(calls));
+      // The lock comes in the round trip of `begin`, and has nothing to plan.
+      const planned = statements.filter(({ query }) => !/^select pg_try_advisory_xact_lock/.test(query));
+      const often = planned.filter(({ plans, calls }) => Number(plans) * 10 >= Number(calls));
       assert.deepEqual(
         often.map(({ query, plans, calls }) => `${plans} plans for ${calls} calls: ${query}`),
         [],
@@ -100,7 +102,7 @@ for (const version of versions) {
         assert.ok(await claim({ subscription: queue, event: { ...event, event_id: crypto.randomUUID() }, subject: '7', version: n + 1 }));
       }
       assert.equal(publisher.sent.length, requests);
-      await assertPlannedOnce('relayed', ['delete from outbox', 'from event', 'update event_state', 'select (select position from outbox']);
+      await assertPlannedOnce('relayed', ['delete from outbox', 'from event', 'update event_state']);
     });
 
     test('a plan for few users does not outlive their growth', async () => {

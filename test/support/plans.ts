@@ -2,7 +2,7 @@
 import pg from 'pg';
 import type { Db, Pool, Tx } from '../../src/platform/db/client.ts';
 
-type Plan = {
+export type Plan = {
   readonly 'Node Type': string;
   readonly 'Relation Name'?: string;
   readonly 'Actual Rows': number;
@@ -75,17 +75,19 @@ export function examine(pool: Pool, of: 'fresh plans' | 'kept plans' = 'fresh pl
     examined,
     query: (text, values) => pool.inTransaction((tx) => inside(tx).query(text, values)),
     inTransaction: (work) => pool.inTransaction((tx) => work(inside(tx))),
+    underLock: (lock, work) => pool.underLock(lock, (tx, renew) => work(inside(tx), renew)),
   };
 }
 
-function count(plan: Plan): number {
+/** Rows that all nodes handled, with those that a filter removed. */
+export function count(plan: Plan): number {
   const removed =
     (plan['Rows Removed by Filter'] ?? 0) + (plan['Rows Removed by Join Filter'] ?? 0) + (plan['Rows Removed by Index Recheck'] ?? 0);
   const below = (plan.Plans ?? []).map(count).reduce((sum, rows) => sum + rows, 0);
   return (plan['Actual Rows'] + removed) * plan['Actual Loops'] + below;
 }
 
-function draw(plan: Plan, depth = 0): string {
+export function draw(plan: Plan, depth = 0): string {
   const {
     'Node Type': type,
     'Relation Name': relation,

@@ -40,7 +40,7 @@ export const placeSql = (offsetSql: string) => `passed_sums as (
   )`;
 
 // "user" in ASCII. One at a time over all instances: two would meet on the rows of the last block.
-const lockSql = 'select pg_try_advisory_xact_lock(1970496882) as locked';
+const foldLock = '1970496882';
 
 const foldSql = `with taken as (
     delete from user_count_delta where ctid = any(array(select ctid from user_count_delta limit $1)) returning block, status, delta
@@ -85,9 +85,7 @@ export async function recount(pool: Pool): Promise<void> {
 
 /** @returns how many changes it folded; undefined where another instance does */
 export async function foldCounts(pool: Pool, max = foldedMax): Promise<number | undefined> {
-  return pool.inTransaction(async (tx) => {
-    const [lock] = await tx.query<{ locked: boolean }>(lockSql);
-    if (!lock?.locked) return undefined;
+  return pool.underLock(foldLock, async (tx) => {
     const [row] = await tx.query<{ taken: number; shrunk: string[] }>(foldSql, [max]);
     if (row !== undefined && row.shrunk.length > 0) for (const sql of forgetSql) await tx.query(sql, [row.shrunk]);
     return row?.taken ?? 0;

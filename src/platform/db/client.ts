@@ -86,14 +86,19 @@ async function prepareSession(client: pg.ClientBase, { statementTimeoutMs }: Con
 
 /** A connection of its own, which the caller ends. Its loss is reported by the next statement. */
 export async function connect(settings: ConnectionSettings): Promise<pg.Client> {
+  const { client } = await connectSession(settings);
+  return client;
+}
+
+/** As `connect`; tells whether a pooler stands between, which gives the server's session to others meanwhile. */
+export async function connectSession(settings: ConnectionSettings): Promise<{ readonly client: pg.Client; readonly isPooled: boolean }> {
   const { Client, attempt } = createRoute(settings.url);
   const client = await attempt(async () => {
     const connecting = new Client(clientConfig(settings));
     connecting.on('error', () => {});
     return connecting.connect();
   });
-  await prepareSession(client, settings);
-  return client;
+  return { client, isPooled: await prepareSession(client, settings) };
 }
 
 /** How often one statement is run where another transaction was in its way and nothing of it was done. */
@@ -118,6 +123,14 @@ export type Pool = Db &
   AsyncDisposable & {
     /** Commits what `work` did, or nothing of it. */
     inTransaction<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result>;
+    /**
+     * The same in a transaction that holds an advisory lock until its end, which is asked for in the round trip of its beginning.
+     * @param lock the arguments of the lock's function, in SQL
+     * @param work may commit what it did with `renew` and go on in another transaction, in one round trip: false where the lock went to
+     * somebody else meanwhile
+     * @returns undefined where another transaction holds it: `work` was not begun
+     */
+    underLock<Result>(lock: string, work: (tx: Tx, renew: () => Promise<boolean>) => Promise<Result>): Promise<Result | undefined>;
     readonly size: number;
     readonly idle: number;
     readonly waiting: number;
@@ -143,7 +156,11 @@ export function startPool(settings: ConnectionSettings, size: number): Pool {
   // The pool drops a broken idle connection by itself; without a listener the event would end the process.
   pool.on('error', () => {});
 
-  async function transact<Result>(work: (tx: Tx) => Promise<Result>, send: Send): Promise<Result> {
+  async function transact<Result>(
+    begin: () => string,
+    work: (tx: Tx, began: readonly object[]) => Promise<Result>,
+    send: Send,
+  ): Promise<Result> {
     const client = await attempt(() => pool.connect()).catch((error: unknown) => {
       throw named(error);
     });
@@ -160,8 +177,7 @@ export function startPool(settings: ConnectionSettings, size: number): Pool {
         }),
     } as Tx;
     try {
-      await tx.query(isPooled ? pooledBegin(settings) : begin);
-      const result = await work(tx);
+      const result = await work(tx, await tx.query(begin()));
       await tx.query('commit');
       return result;
     } catch (error) {
@@ -175,10 +191,24 @@ export function startPool(settings: ConnectionSettings, size: number): Pool {
     }
   }
 
+  // Known once there is a connection.
+  const beginSql = () => (isPooled ? pooledBegin(settings) : begin);
+
   return {
     // The pool closes a connection whose statement failed.
     query: (text, values) => runAlone(() => attempt(() => statements.run((send) => send(pool, text, values)))),
-    inTransaction: (work) => statements.run((send) => transact(work, send)),
+    inTransaction: (work) => statements.run((send) => transact(beginSql, work, send)),
+    underLock(lock, work) {
+      const beginLocked = () => `${beginSql()}; select pg_try_advisory_xact_lock(${lock}) as locked`;
+      const isLocked = ([row]: readonly object[]) => (row as { locked: boolean }).locked;
+      return statements.run((send) =>
+        transact(
+          beginLocked,
+          async (tx, began) => (isLocked(began) ? work(tx, async () => isLocked(await tx.query(`commit; ${beginLocked()}`))) : undefined),
+          send,
+        ),
+      );
+    },
     get size() {
       return pool.totalCount;
     },

@@ -87,7 +87,11 @@ export function createStatements(isPooled: () => boolean, onUnprepared: () => vo
 
 type Suspect = { readonly text: string; readonly error: unknown };
 
-const sendAsItIs: Send = async (on, text, values) => (await on.query(text, values as unknown[])).rows;
+/** Of several statements in one text, the rows of the last. */
+const sendAsItIs: Send = async (on, text, values) => {
+  const results = (await on.query(text, values as unknown[])) as pg.QueryResult | pg.QueryResult[];
+  return (Array.isArray(results) ? results.at(-1) : results)?.rows ?? [];
+};
 
 /** Whether a statement that was sent under a name may succeed without one. */
 export function mayBeOfPreparation(error: unknown): boolean {

@@ -11,7 +11,7 @@ import { atMostOnceAMinute } from '../telemetry/repeats.ts';
 import type { Publisher } from './broker.ts';
 import type { Event } from './contract/envelope.ts';
 import type { EventMetrics } from './metrics.ts';
-import { type Message, readDue, settleBatch, takeBatch } from './store/backlog.ts';
+import { type Message, settleBatch, takeBatch } from './store/backlog.ts';
 import * as log from './store/log.ts';
 
 const batchSize = 500;
@@ -20,9 +20,13 @@ const sequenceSize = 2000;
 const loggedMax = 20_000;
 /** No further event of a batch is started after this; the transaction then ends well within its own idle limit. */
 export const batchMs = 3000;
-const pollMs = { shortest: 20, longest: 1000 };
-/** What comes in meanwhile shares the next round: under a steady load a round for each event would cost more than the event. */
-const restMs = 25;
+/** The hints of other processes wake it sooner, as long as they come. */
+const pollMs = { shortest: 20, longest: 2000 };
+/**
+ * The rest after a round: a millisecond for each event that it found beyond the first, up to this. What comes in meanwhile shares the
+ * next round: under load a round for each event would cost more than the event, and an event that comes alone waits for nothing.
+ */
+const restMsMax = 25;
 
 export type RelayParts = {
   readonly pool: Pool;
@@ -48,22 +52,27 @@ const nothing: Round = { logged: 0, taken: 0 };
 
 /** One round: what is in the outbox goes into the log, and up to `limit` events of the log are published, and a share of those that were put off. */
 export async function runOnce(parts: RelayParts, limit = batchSize): Promise<Round> {
-  const { pool, publisher } = parts;
-  const due = await readDue(pool);
-  const logged = due.outbox ? await sequence(parts) : 0;
-  if (!publisher.ready || !(logged > 0 || due.log || due.retries)) return { ...nothing, logged };
-  const batch = await pool.inTransaction(async (tx) => ((await log.lock(tx)) ? publishBatch(tx, limit, due.retries, parts) : nothing));
-  return { ...batch, logged };
-}
-
-/** In transactions of their own, so that readers of the log do not wait for the broker. */
-async function sequence({ pool, onLogged }: RelayParts): Promise<number> {
-  for (let logged = 0; ; ) {
-    const moved = await pool.inTransaction(async (tx) => ((await log.lock(tx)) ? log.sequence(tx, sequenceSize) : 0));
-    if (moved > 0) onLogged();
-    logged += moved;
-    if (moved < sequenceSize || logged >= loggedMax) return logged;
+  const { pool, publisher, onLogged } = parts;
+  let logged = 0;
+  let told = 0;
+  function tell(): void {
+    if (logged > told) onLogged();
+    told = logged;
   }
+  const batch = await pool.underLock(log.relayLock, async (tx, renew) => {
+    for (;;) {
+      const { moved, unpublished, retries } = await log.sequence(tx, sequenceSize);
+      logged += moved;
+      const isFull = moved === sequenceSize && logged < loggedMax;
+      const isPublished = !publisher.ready || !(unpublished || retries);
+      // Readers of the log do not wait for the broker.
+      if ((isPublished && !isFull) || !(await renew())) return nothing;
+      tell();
+      if (!isFull) return publishBatch(tx, limit, retries, parts);
+    }
+  });
+  tell();
+  return { ...(batch ?? nothing), logged };
 }
 
 /** What the broker did with the events of a batch. */
@@ -142,7 +151,7 @@ export function startRelay(parts: RelayParts): Loop {
       if (taken > 0) limit = Math.min(batchSize, limit * 2);
       // A full batch has more behind it.
       if (full) return 0;
-      if (logged > 0) await sleep(restMs);
+      if (logged > 1) await sleep(Math.min(restMsMax, logged - 1));
       return pauseMs;
     } catch (error) {
       outages.lost((error as Error).message);

@@ -18,6 +18,8 @@ export type SettlementParts = {
   readonly intake: Intake;
   /** The wait after each failed attempt; one more failure than there are waits, and the event is given up. */
   readonly retryDelaysMs: readonly number[];
+  /** Called when an event waits for another attempt. */
+  readonly onPutOff?: () => void;
   readonly metrics: EventMetrics;
   readonly log: Logger;
 };
@@ -46,7 +48,7 @@ class EffectError extends Error {
   }
 }
 
-export function createSettlement({ pool, intake, retryDelaysMs, metrics, log }: SettlementParts): Settlement {
+export function createSettlement({ pool, intake, retryDelaysMs, onPutOff, metrics, log }: SettlementParts): Settlement {
   const claim = inbox.createClaims(pool);
 
   const missed = (logged: LoggedEvent) => {
@@ -134,6 +136,7 @@ export function createSettlement({ pool, intake, retryDelaysMs, metrics, log }: 
         log.error(fields, `Gave up event ${event_type}; dead-lettered`);
       } else {
         metrics.retried.inc();
+        onPutOff?.();
         log.warn({ ...fields, retry_in_ms: delayMs }, `Event ${event_type} failed and will be tried again`);
       }
     });

@@ -1,9 +1,8 @@
-// Passwords: argon2id in PHC strings, made on threads of their own, so that hashing never holds up another request.
+// Passwords: argon2id in PHC strings, made on other threads, so that hashing never holds up another request.
 import { availableParallelism } from 'node:os';
-import { Piscina } from 'piscina';
 import { Problem, problems } from '../problem.ts';
 import { type Caller, createTurns, type Refusal, TurnRefused } from '../runtime/turns.ts';
-import type { HashCost } from './hash-worker.ts';
+import { type HashCost, hash, lowerPriority, verify } from './argon2.ts';
 
 /** The first choice of OWASP's Password Storage Cheat Sheet for argon2id: 19 MiB, two passes, one lane. */
 export const recommendedCost: HashCost = { memoryKib: 19_456, passes: 2 };
@@ -47,40 +46,36 @@ export function startPasswords(cost: HashCost = recommendedCost, limits = { wait
     few: threads * fewPerThread,
     ...limits,
   });
-  const pool = new Piscina({
-    filename: new URL('./hash-worker.ts', import.meta.url).href,
-    minThreads: threads,
-    maxThreads: threads,
-    // On Linux a thread has a priority of its own: the event loop and PostgreSQL go first. Elsewhere it is the process's.
-    niceIncrement: process.platform === 'linux' ? 5 : 0,
-  });
+  const underWay = new Set<Promise<unknown>>();
+  let isLowered = false;
 
-  async function work<Result>(name: 'hash' | 'verify', task: object, caller: Caller | undefined): Promise<Result> {
+  async function work<Result>(run: () => Promise<Result>, caller: Caller | undefined): Promise<Result> {
     const end = await turns.take(caller).catch((error: unknown) => {
       throw error instanceof TurnRefused ? refusals[error.why]() : error;
     });
-    // Ends the thread, as far as it can be ended, and another takes its place.
-    const late = new AbortController();
-    const timer = setTimeout(() => late.abort(), limits.taskMsMax);
-    try {
-      return await pool.run(task, { name, signal: late.signal });
-    } catch (error) {
-      throw late.signal.aborted ? overloaded('Hashing the password took too long. Try again later.') : error;
-    } finally {
-      clearTimeout(timer);
+    // A thread cannot be interrupted: whoever waits is answered in time, and the turn ends with the work.
+    const working = run().finally(() => {
+      underWay.delete(working);
       end();
-    }
+      if (!isLowered) lowerPriority();
+      isLowered = true;
+    });
+    underWay.add(working);
+    working.catch(() => {});
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => late.reject(overloaded('Hashing the password took too long. Try again later.')), limits.taskMsMax);
+    return Promise.race([working, late.promise]).finally(() => clearTimeout(timer));
   }
 
   return {
-    hash: (plain, caller) => work<string>('hash', { plain, cost }, caller),
-    verify: (hash, plain, caller) => work<boolean>('verify', { hash, plain }, caller),
+    hash: (plain, caller) => work(() => hash(plain, cost), caller),
+    verify: (stored, plain, caller) => work(() => verify(stored, plain), caller),
     get waiting() {
       return turns.waiting;
     },
     async [Symbol.asyncDispose]() {
       turns.close();
-      await pool.close();
+      await Promise.allSettled(underWay);
     },
   };
 }

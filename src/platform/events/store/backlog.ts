@@ -2,7 +2,8 @@
 // planner believes of a table's size: these tables go from empty to a million rows between two runs of autovacuum.
 import type { Db, Tx } from '../../db/client.ts';
 import type { Place } from './cursor.ts';
-import { type LoggedEvent, readAfter, readAt } from './log.ts';
+import { dueSql, eachDueSql } from './due.ts';
+import { columnsSql, type EventRow, type LoggedEvent, readAt, toLogged } from './log.ts';
 import { timestampSql } from './outbox.ts';
 
 /** An event of the log on its way out. */
@@ -10,13 +11,6 @@ export type Message = LoggedEvent & {
   /** Deliveries that failed before, where the broker leaves counting to the sender. */
   readonly attempts: number;
 };
-
-// Later than any wait can be: the clock has been put back since, by as much as a day perhaps. Two conditions and no `or`: each is
-// one range of the index.
-const dueSql = ['retry_at <= now()', `retry_at > now() + interval '61 seconds'`];
-
-const eachDueSql = (columns: string, limit: number) =>
-  dueSql.map((condition) => `(select ${columns} from event_retry where ${condition} order by retry_at limit ${limit})`);
 
 // The first rows of each subject of $1. A comparison of rows reads the index (subject, position) at one place; `subject = x order by
 // position` might read all of the other index, where the statistics say that most rows are of one subject.
@@ -27,19 +21,6 @@ const firstOfEachSubjectSql = (limit: number) =>
      where (subject, position) >= (wanted.subject, 0) order by subject, position limit ${limit}
    ) as retry
    where retry.subject = wanted.subject`;
-
-export type Due = { readonly outbox: boolean; readonly log: boolean; readonly retries: boolean };
-
-/** What waits: in the outbox, unpublished in the log, for a retry whose time has come. */
-export async function readDue(db: Db): Promise<Due> {
-  // By the index: `exists` would read all the dead rows of a table that has just been emptied.
-  const [row] = await db.query<Due>(
-    `select (select position from outbox order by position limit 1) is not null as outbox,
-       exists (select from event_state where only_row and published_position < logged_position) as log,
-       coalesce(${eachDueSql('retry_at', 1).join(', ')}) is not null as retries`,
-  );
-  return row ?? { outbox: false, log: false, retries: false };
-}
 
 /** What one round publishes. */
 export type Batch = {
@@ -122,17 +103,23 @@ type Unpublished = {
 
 /** The next events of the log that were never tried. */
 async function nextUnpublished(tx: Tx, limit: number): Promise<Unpublished> {
-  const [state] = await tx.query<Place>(
-    `select published_position as position, ${timestampSql('published_at')} as "loggedAt"
-     from event_state where only_row and published_position < logged_position`,
+  const rows = await tx.query<EventRow & { first_waiting: string | null }>(
+    `select ${columnsSql}, (
+       select retry.subject from event_retry as retry where (retry.subject, retry.position) >= (event.subject, 0)
+       order by retry.subject, retry.position limit 1
+     ) as first_waiting
+     from (select published_position, published_at from event_state where only_row and published_position < logged_position) as state
+     cross join lateral (
+       select * from event
+       where position > state.published_position and position <= state.published_position + $1 and logged_at >= state.published_at
+       order by position limit $1
+     ) as event
+     order by event.position`,
+    [limit],
   );
-  if (state === undefined) return { events: [], waiting: new Set(), last: undefined };
-  const looked = await readAfter(tx, state, limit);
-  const events = looked.filter(({ internal }) => !internal).map((event) => ({ ...event, attempts: 0 }));
-  const waiting = await tx.query<{ subject: string }>(`select retry.subject ${firstOfEachSubjectSql(1)}`, [
-    [...new Set(events.map(({ subject }) => subject))],
-  ]);
-  return { events, waiting: new Set(waiting.map(({ subject }) => subject)), last: looked.at(-1) };
+  const looked = rows.map((row) => ({ ...toLogged(row), attempts: 0 }));
+  const waiting = rows.filter(({ subject, first_waiting }) => first_waiting === subject).map(({ subject }) => subject);
+  return { events: looked.filter(({ internal }) => !internal), waiting: new Set(waiting), last: looked.at(-1) };
 }
 
 /** Everything up to `last` was published, stands in event_retry from now on, or is internal. */

@@ -35,7 +35,10 @@ const givenSql = 'unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[]) as gi
 
 /** The one after the last that was handled. */
 const nextSql = `${insertSql} ${givenSql} where ${freeSql} and coalesce(${lastSql}, 0) = given.version - 1 ${onceSql}`;
-/** Where none is known, the only one of its subject in the log of these days. */
+/**
+ * Where none is known, the only one of its subject in the log of these days. A statement of its own: who waits to change the table of the
+ * log would else stop every event, and inside one process the relay's transaction, which that change waits for, waits for the event.
+ */
 const onlySql = `${insertSql} ${givenSql} where ${freeSql} and ${lastSql} is null
   and (select position from event where event.subject = given.subject and event.event_id <> given.event_id and logged_at >= ${sinceSql}
        order by position desc limit 1) is null ${onceSql}`;

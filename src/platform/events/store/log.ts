@@ -3,6 +3,7 @@
 import type { Db, Tx } from '../../db/client.ts';
 import type { Event } from '../contract/envelope.ts';
 import type { Place } from './cursor.ts';
+import { eachDueSql } from './due.ts';
 import { timestampSql } from './outbox.ts';
 
 export type LoggedEvent = Place & {
@@ -15,26 +16,24 @@ export type LoggedEvent = Place & {
 };
 
 /**
- * Makes the caller's transaction the active relay until it ends: true for one at a time over all instances. Positions are
+ * The lock ("outb" in ASCII) that makes a transaction the active relay until its end: one at a time over all instances. Positions are
  * dense and in order of commit only because of it.
  */
-export async function lock(tx: Tx): Promise<boolean> {
-  // "outb" in ASCII.
-  const [row] = await tx.query<{ locked: boolean }>('select pg_try_advisory_xact_lock(1869968482) as locked');
-  return row?.locked === true;
-}
+export const relayLock = '1869968482';
 
 // Of an older instance that runs beside this one, which knows users only.
 const namespacedSql = `case when subject ~ '^[0-9]+$' then 'user:' || subject else subject end`;
 
+/** What a round finds: events that were moved to the log, and whether there are unpublished ones in it and retries that are due. */
+export type Found = { readonly moved: number; readonly unpublished: boolean; readonly retries: boolean };
+
 /**
- * Moves up to `limit` events from the outbox to the end of the log. Under the lock. A user's events keep their order: a later
- * one can only be seen here when the one before it was committed.
- * @returns how many
+ * Moves up to `limit` events from the outbox to the end of the log, and looks what waits to be published. Under `relayLock`. A user's
+ * events keep their order: a later one can only be seen here when the one before it was committed.
  */
-export async function sequence(tx: Tx, limit: number): Promise<number> {
+export async function sequence(tx: Tx, limit: number): Promise<Found> {
   // An array and no `in`: as a join it would be planned by the statistics, which call the outbox empty until autovacuum has been here.
-  const [row] = await tx.query<{ moved: number }>(
+  const [row] = await tx.query<Found>(
     `with moved as (
        delete from outbox where position = any(array(select position from outbox order by position limit $1)) returning *
      ), state as (
@@ -47,11 +46,15 @@ export async function sequence(tx: Tx, limit: number): Promise<number> {
        select state.before + row_number() over (order by moved.position), state.logged_at,
          event_id, event_type, ${namespacedSql}, occurred_at, trace_id, traceparent, data, internal
        from moved, state
+     ), counted as (
+       select count(*)::int as moved from moved
      )
-     select count(*)::int as moved from moved`,
+     select moved, moved > 0 or exists (select from event_state where only_row and published_position < logged_position) as unpublished,
+       coalesce(${eachDueSql('retry_at', 1).join(', ')}) is not null as retries
+     from counted`,
     [limit],
   );
-  return row?.moved ?? 0;
+  return row ?? { moved: 0, unpublished: false, retries: false };
 }
 
 export type EventRow = Event & { position: string; logged_at: string; subject: string; traceparent: string; internal: boolean };

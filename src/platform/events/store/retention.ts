@@ -1,6 +1,6 @@
 // The days of the event log: a partition for each is made ahead of time, and dropped when its time is over.
 import type { Db, Pool, Tx } from '../../db/client.ts';
-import { lock } from './log.ts';
+import { relayLock } from './log.ts';
 
 const daysAhead = 3;
 /** Events that one round removes from the default partition, which holds any only after a day was not prepared in time. */
@@ -22,9 +22,8 @@ export async function maintain(pool: Pool, days: number, readers: readonly strin
 }
 
 async function alone<Result>(pool: Pool, work: (tx: Tx) => Promise<Result>): Promise<Result | undefined> {
-  return pool.inTransaction(async (tx) => {
-    // With the log's writer kept out, the highest position of a partition is final, and no two instances make the same day.
-    if (!(await lock(tx))) return undefined;
+  // With the log's writer kept out, the highest position of a partition is final, and no two instances make the same day.
+  return pool.underLock(relayLock, async (tx) => {
     // A reader of an old partition may hold it for a while: better later than to make every other reader queue behind us.
     await tx.query("set local lock_timeout = '500ms'");
     return work(tx);

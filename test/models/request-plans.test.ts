@@ -1,0 +1,169 @@
+// What each statement that a request can run reads of large tables, as PostgreSQL itself noted the plan while the service ran it.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, suite, test } from 'node:test';
+import pg from 'pg';
+import { migrate } from '../../src/platform/db/migrate.ts';
+import { queue } from '../../src/platform/events/contract/topology.ts';
+import { formatCursor, parseCursor } from '../../src/platform/events/store/cursor.ts';
+import { formatKeyCursor } from '../../src/platform/http/cursor.ts';
+import { count, draw, type Plan } from '../support/plans.ts';
+import { startPostgres, versions } from '../support/postgres.ts';
+import { startService, type TestService } from '../support/service.ts';
+
+const users = 200_000;
+const letters = 20_000;
+/** Rows that all nodes of a plan may handle. A filter of the log looks at 20,000 positions, a page has at most 1,000 users. */
+const rowsMax = 60_000;
+
+const seed = [
+  `insert into "user" (name, surname, password) select 'Name ' || n, 'Surname ' || n, 'x' from generate_series(1, ${users}) as n`,
+  `insert into event (position, logged_at, event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
+   select n, now() - interval '1 hour', gen_random_uuid(), case n when 150000 then 'user.deleted' else 'user.created' end, 'user:' || n,
+     now(), 'trace-' || n, '', json_build_object('user_id', n, 'version', 1, 'changed', json_build_array('name'))
+   from generate_series(1, ${users}) as n`,
+  `update event_state set logged_position = ${users}, published_position = ${users}, logged_at = now(), published_at = now()`,
+  `insert into inbox (event_id, trace_id, subject, version) select event_id, trace_id, subject, 1 from event`,
+  `insert into dead_letter (message_id, event_id, event_type, trace_id, subject, version, attempts, reason, body)
+   select n::text, gen_random_uuid(), 'user.updated', 'trace-' || n, 'user:' || n, 9, 1, 'a test', 'x' from generate_series(1, ${letters}) as n`,
+  `insert into failed_attempt (subscription, event_id, event_type, trace_id, attempt, reason)
+   select '${queue}', gen_random_uuid(), 'user.updated', 'trace-' || n, 1, 'a test' from generate_series(1, ${letters}) as n`,
+  'vacuum analyze',
+];
+
+type Request = readonly [method: string, path: string, body?: object];
+
+/** By the name of the operation in the OpenAPI document, so that none is forgotten. */
+function requestsOf(eventsAfter: (position: number) => string): Readonly<Record<string, readonly Request[]>> {
+  const get = (...paths: string[]) => paths.map((path): Request => ['GET', path]);
+  const usersAfter = (id: number) => formatKeyCursor('users', String(id));
+  const letter = `/subscriptions/${queue}/dead-letters`;
+  return {
+    createUser: [['POST', '/users/', { name: 'John', surname: 'Doe', password: 'correct horse' }]],
+    getUser: get('/users/1', `/users/${users / 2}`, '/users/900000'),
+    listUsers: get(
+      '/users/',
+      ...[10, 100].flatMap((size) => [2, users / size / 2, users / size, users].map((page) => `/users/?page=${page}&per_page=${size}`)),
+      '/users/?limit=1000',
+      ...[0, users / 2, users - 10].flatMap((id) => [false, true].map((total) => `/users/?after=${usersAfter(id)}&count=${total}`)),
+    ),
+    updateUser: [
+      ['PUT', `/users/${users / 2}`, { name: 'Jane' }],
+      ['PUT', `/users/${users / 2}`, { name: 'Jane' }],
+      ['PUT', `/users/${users / 2 + 1}`, { password: 'battery staple' }],
+      ['PUT', '/users/900000', { name: 'Jane' }],
+    ],
+    deleteUser: [
+      ['DELETE', `/users/${users / 2 + 2}`],
+      ['DELETE', '/users/900000'],
+    ],
+    listEvents: get(
+      '/events/?limit=1000',
+      ...[0, users / 2, users - 10].flatMap((position) =>
+        ['', '&user_id=7', `&user_id=${users / 2 + 5}`, '&types=user.deleted', '&types=user.updated&user_id=7'].map(
+          (filter) => `/events/?after=${eventsAfter(position)}${filter}`,
+        ),
+      ),
+    ),
+    getUsersSnapshot: get('/users/snapshot'),
+    listSubscriptions: get('/subscriptions/'),
+    listDeadLetters: get(letter, `${letter}?after=${letters / 2}&limit=100`),
+    redriveDeadLetter: [['POST', `${letter}/7/redrive`]],
+    deleteDeadLetter: [
+      ['DELETE', `${letter}/8`],
+      ['DELETE', `${letter}/900000`],
+    ],
+    listFailedAttempts: get(`/subscriptions/${queue}/failed-attempts?trace_id=trace-9`),
+    getHealth: get('/health'),
+    getReady: get('/ready'),
+    getMetrics: get('/metrics'),
+  };
+}
+
+const operationIds = Object.values(JSON.parse(readFileSync('openapi.json', 'utf8')).paths as Record<string, object>).flatMap((path) =>
+  Object.values(path as Record<string, { operationId?: string }>).flatMap(({ operationId }) => operationId ?? []),
+);
+
+for (const version of versions) {
+  suite(`on PostgreSQL ${version}`, async () => {
+    const server = await startPostgres(version, {
+      settings: {
+        session_preload_libraries: 'auto_explain',
+        'auto_explain.log_min_duration': '0',
+        'auto_explain.log_analyze': 'on',
+        'auto_explain.log_timing': 'off',
+        'auto_explain.log_nested_statements': 'on',
+        'auto_explain.log_format': 'json',
+        logging_collector: 'on',
+        log_destination: 'jsonlog',
+        log_rotation_size: '0',
+      },
+    });
+    // Its own statements are not noted.
+    const client = new pg.Client({ connectionString: server.url, options: '-c auto_explain.log_min_duration=-1' });
+    await client.connect();
+    after(async () => {
+      await client.end();
+      await server[Symbol.asyncDispose]();
+    });
+    await migrate({ url: server.url, applicationName: 'test', connectTimeoutMs: 60_000, statementTimeoutMs: 0 });
+    for (const text of seed) await client.query(text);
+
+    test('every operation of the document is asked', () => {
+      assert.deepEqual(Object.keys(requestsOf(() => '')).sort(), operationIds.toSorted());
+    });
+
+    test('no statement that a request can run scans or sorts what grows', async () => {
+      await using service = await startService({ DATABASE_URL: server.url, RATE_LIMIT_PER_MINUTE: '0' });
+      const from = await sizeOfLog();
+      await askAll(service);
+      const plans = await notedSince(from);
+      for (const part of [
+        'any($1::bigint[])',
+        'insert into "user"',
+        'update "user"',
+        'delete from "user"',
+        'user_count_sum',
+        'from event ',
+      ])
+        assert.ok(
+          plans.some(({ text }) => text.includes(part)),
+          part,
+        );
+      for (const { text, plan } of plans) {
+        const drawn = `${text}\n${draw(plan)}`;
+        assert.ok(count(plan) <= rowsMax, `${count(plan)} rows: ${drawn}`);
+        assert.doesNotMatch(drawn, /^ *Seq Scan on (?:user|event|inbox|dead_letter|failed_attempt)\b/m);
+      }
+    });
+
+    async function askAll(service: TestService): Promise<void> {
+      const { json } = await service.call('GET', '/events/?limit=1');
+      const cursor = parseCursor(json.next);
+      assert.ok(cursor !== undefined);
+      const requests = requestsOf((position) => formatCursor({ ...cursor, position: String(position) }));
+      for (const [method, path, body] of Object.values(requests).flat()) {
+        const { status, text } = await service.call(method, path, body);
+        assert.ok(status < 500, `${method} ${path}: ${text}`);
+      }
+    }
+
+    const logFile = `pg_current_logfile('jsonlog')`;
+
+    async function sizeOfLog(): Promise<number> {
+      const { rows } = await client.query<{ size: string }>(`select size from pg_stat_file(${logFile})`);
+      return Number(rows[0]?.size);
+    }
+
+    async function notedSince(from: number): Promise<{ text: string; plan: Plan }[]> {
+      const { rows } = await client.query<{ log: string }>(`select pg_read_file(${logFile}, $1, 1000000000) as log`, [from]);
+      return (rows[0]?.log ?? '').split('\n').flatMap((line) => {
+        const { message = '' } = JSON.parse(line || '{}') as { message?: string };
+        const json = /^duration: .*? plan:\n(.*)$/s.exec(message)?.[1];
+        if (json === undefined) return [];
+        const { 'Query Text': text, Plan: plan } = JSON.parse(json) as { 'Query Text': string; Plan: Plan };
+        return [{ text, plan }];
+      });
+    }
+  });
+}
