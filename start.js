@@ -13,6 +13,7 @@ const { availableParallelism } = await import('node:os');
 // Before anything uses libuv's threads: as many as hash passwords at once, and four for files and names of hosts.
 process.env.UV_THREADPOOL_SIZE ??= String(availableParallelism() + 4);
 const { spawnSync } = await import('node:child_process');
+const { enableCompileCache } = await import('node:module');
 const { join } = await import('node:path');
 const { pathToFileURL } = await import('node:url');
 const { findBuilt } = await import('./build.js');
@@ -29,6 +30,8 @@ if (folder === undefined) {
     console.error(`src/ runs as TypeScript, which takes more memory, since no JavaScript could be made of it: ${reason}`);
   }
 }
+// V8 keeps what it compiled beside what it was compiled from; where nothing can be written it compiles each time.
+if (folder !== undefined) enableCompileCache(join(folder, 'compiled'));
 const load = (name) => import(folder === undefined ? `./src/${name}.ts` : pathToFileURL(join(folder, `${name}.js`)).href);
 
 const { findSecureNode, hasSecurityRelease } = await load('platform/runtime/node');

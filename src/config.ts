@@ -1,7 +1,7 @@
 // The settings: the only reader of the environment. Each is declared by its owner.
 import { resolve } from 'node:path';
-import { type Static, type TObject, type TSchema, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import type { Static, TObject, TSchema } from 'typebox';
 import { readEnvFile } from './config/env-file.ts';
 import type { settings as usersSettings } from './features/users/settings.ts';
 import { features } from './features.ts';
@@ -9,6 +9,7 @@ import { settings as databaseSettings } from './platform/db/settings.ts';
 import { settings as rabbitmqSettings } from './platform/events/rabbitmq/settings.ts';
 import { settings as logSettings } from './platform/events/store/settings.ts';
 import { contradictions as contradictionsOfHttp, settings as httpSettings } from './platform/http/settings.ts';
+import { Type } from './platform/runtime/schema.ts';
 import type { Rules } from './platform/runtime/settings.ts';
 import { settings as telemetrySettings } from './platform/telemetry/settings.ts';
 import { settings as privatePostgresSettings } from './private-postgres/settings.ts';
@@ -32,6 +33,8 @@ export const Settings = Type.Object({
   ...privatePostgresSettings,
 });
 
+// Its schemas have further members, which only this file reads.
+const ajv = new Ajv2020({ strict: false, validateSchema: false });
 /** Characters of a wrong value that a message repeats. */
 const shownMax = 100;
 
@@ -63,7 +66,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
     const text = env[name]?.trim();
     const value = text === undefined || text === '' ? structuredClone((schema as { default?: unknown }).default) : read(text, schema);
     if (value === undefined) continue;
-    const found = issuesOf(name, value, schema, text);
+    const found = text === undefined || text === '' ? [] : issuesOf(name, value, schema, text);
     if (found.length === 0) values[name] = value;
     issues.push(...found);
   }
@@ -77,13 +80,13 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
   };
 }
 
-function issuesOf(name: string, value: unknown, schema: TSchema, text = ''): readonly string[] {
+function issuesOf(name: string, value: unknown, schema: TSchema, text: string): readonly string[] {
   if (/\p{Cc}/u.test(text)) return [`${name} has a line break or another control character in it: remove it.`];
   const { items, accepts = () => true, issuesOf: issues } = schema as TSchema & Rules & { readonly items?: TSchema & Rules };
   if (issues !== undefined) return issues(text, name);
   const shown = name.endsWith('_URL') ? '' : `, not ${JSON.stringify(text.length > shownMax ? `${text.slice(0, shownMax)}...` : text)}`;
   const isForm = Array.isArray(value) ? value.every(items?.accepts ?? (() => true)) : accepts(text);
-  if (!Value.Check(schema, value) || !isForm) return [`${name} must ${rule(schema)}${shown}.`];
+  if (!ajv.validate(schema, value) || !isForm) return [`${name} must ${rule(schema)}${shown}.`];
   return [];
 }
 

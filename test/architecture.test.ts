@@ -36,11 +36,12 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   '@fastify/swagger': ['platform/http'],
   '@fastify/type-provider-typebox': ['platform/http'],
   '@msgpack/msgpack': ['platform/http'],
-  ajv: ['platform/http', 'platform/events'],
+  ajv: ['config', 'platform/http', 'platform/events'],
   'ajv-formats': ['platform/http', 'platform/events'],
   pino: ['platform/telemetry'],
   'pino-pretty': ['platform/telemetry'],
   '@prometheus-io/client': ['platform/telemetry'],
+  '@fastify/fast-json-stringify-compiler': ['platform/http'],
   '@node-rs/argon2': ['platform/security'],
   typebox: [
     'config',

@@ -1,12 +1,12 @@
 // Subjects of different kinds: the same number and the same version are another subject, and neither is in the other's way.
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { Type } from 'typebox';
 import { definitions } from '../../src/features/users/events.ts';
 import { migrate } from '../../src/platform/db/migrate.ts';
 import { readMigrations } from '../../src/platform/db/migrations.ts';
 import { Envelope, type EventDefinition } from '../../src/platform/events/contract/envelope.ts';
 import { bindingsOf } from '../../src/platform/events/contract/topology.ts';
+import { Type } from '../../src/platform/runtime/schema.ts';
 import { createDatabase } from '../support/database.ts';
 import { brokerKinds, startCarrier } from '../support/events.ts';
 import { startService } from '../support/service.ts';

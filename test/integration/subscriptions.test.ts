@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Connection } from 'rabbitmq-client';
-import { Type } from 'typebox';
 import { definitions } from '../../src/features/users/events.ts';
 import { subscriptions } from '../../src/features/users/subscriptions.ts';
 import { Envelope, type EventDefinition } from '../../src/platform/events/contract/envelope.ts';
 import { readLog } from '../../src/platform/events/store/reading.ts';
 import { maintain } from '../../src/platform/events/store/retention.ts';
 import { readStates, subscriptionIssues } from '../../src/platform/events/subscriptions.ts';
+import { Type } from '../../src/platform/runtime/schema.ts';
 import { brokerKinds, retryDelaysMs, startCarrier, versionOf } from '../support/events.ts';
 
 function define(type: string, audience: EventDefinition['audience']): EventDefinition {

@@ -2,7 +2,6 @@
 // of their size is wrong exactly when there is much to do. No statement may read more than its share of them for that.
 import assert from 'node:assert/strict';
 import { after, suite, test } from 'node:test';
-import { Type } from 'typebox';
 import { createMetrics } from '../../src/app/metrics.ts';
 import { updated } from '../../src/features/users/events.ts';
 import { type Pool, startPool } from '../../src/platform/db/client.ts';
@@ -19,6 +18,7 @@ import { readAfter } from '../../src/platform/events/store/log.ts';
 import { readEnd, readLog } from '../../src/platform/events/store/reading.ts';
 import { maintain } from '../../src/platform/events/store/retention.ts';
 import type { Reaction } from '../../src/platform/events/subscriptions.ts';
+import { Type } from '../../src/platform/runtime/schema.ts';
 import { captureLog } from '../support/log.ts';
 import { type Examined, examine } from '../support/plans.ts';
 import { startPostgres, type TestPostgres, versions } from '../support/postgres.ts';

@@ -1,8 +1,9 @@
 // What a reader of the event log asks and gets.
-import { type Static, Type } from 'typebox';
+import type { Static } from 'typebox';
 import type { Event } from '../../platform/events/contract/envelope.ts';
 import { cursorRules } from '../../platform/http/cursor.ts';
 import { reference } from '../../platform/http/responses.ts';
+import { Type } from '../../platform/runtime/schema.ts';
 
 export const limitDefault = 100;
 const limitMax = 1000;

@@ -1,9 +1,10 @@
 // Whether the service lives, is ready for requests, and how it does.
-import { Type } from 'typebox';
+
 import type { Platform } from '../../platform/feature.ts';
 import { answer, probeRefusals, reference } from '../../platform/http/responses.ts';
 import type { App } from '../../platform/http/server.ts';
 import { coalesce } from '../../platform/runtime/coalesce.ts';
+import { Type } from '../../platform/runtime/schema.ts';
 
 type HealthParts = Pick<Platform, 'readiness' | 'registry'>;
 

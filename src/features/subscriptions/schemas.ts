@@ -1,8 +1,9 @@
 // What the API shows of subscriptions, their dead letters and failed attempts.
-import { type Static, Type } from 'typebox';
+import type { Static } from 'typebox';
 import { traceIdPattern } from '../../platform/context.ts';
 import { Timestamp } from '../../platform/events/contract/envelope.ts';
 import { reference } from '../../platform/http/responses.ts';
+import { Type } from '../../platform/runtime/schema.ts';
 
 const Name = Type.String({ description: 'Name of the subscription.', examples: ['rollcall.user_events'] });
 const count = (description: string) => Type.Integer({ minimum: 0, description });

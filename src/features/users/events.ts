@@ -1,7 +1,8 @@
 // What is announced about users. The publisher and the consumer check events against these schemas, and the AsyncAPI
 // document shows them.
-import { type TSchema, Type } from 'typebox';
+import type { TSchema } from 'typebox';
 import { Envelope, type EventDefinition } from '../../platform/events/contract/envelope.ts';
+import { Type } from '../../platform/runtime/schema.ts';
 import { fieldNames, requiredNames } from './fields.ts';
 import { exampleUser, idMax, User } from './schemas.ts';
 

@@ -1,5 +1,6 @@
 // The fields of a user that are written: columns, statements, schemas, what events carry and `changed` follow from this list.
-import { type TString, Type } from 'typebox';
+import type { TString } from 'typebox';
+import { Type } from '../../platform/runtime/schema.ts';
 
 /** Code points. */
 export const passwordLengthMax = 128;

@@ -1,7 +1,6 @@
 // The users over HTTP.
 
 import type { IncomingMessage } from 'node:http';
-import { Type } from 'typebox';
 import type { Db, Pool } from '../../platform/db/client.ts';
 import { clientNetwork } from '../../platform/http/client-address.ts';
 import { formatKeyCursor, notACursor, parseKeyCursor } from '../../platform/http/cursor.ts';
@@ -10,6 +9,7 @@ import { limitDefault, Page, PageQuery, perPageDefault } from '../../platform/ht
 import { answer, bodyRefusals, reference, refusals } from '../../platform/http/responses.ts';
 import type { App } from '../../platform/http/server.ts';
 import { problems } from '../../platform/problem.ts';
+import { Type } from '../../platform/runtime/schema.ts';
 import type { Caller } from '../../platform/runtime/turns.ts';
 import { type CommandParts, createUser, deleteUser, updateUser } from './commands.ts';
 import { problems as own } from './problems.ts';

@@ -1,6 +1,7 @@
 // What a user is, on the way in and on the way out. Type and schema are one value.
-import { Type } from 'typebox';
+
 import { Timestamp } from '../../platform/events/contract/envelope.ts';
+import { Type } from '../../platform/runtime/schema.ts';
 import {
   type FieldName,
   type FieldSettings,

@@ -1,5 +1,5 @@
 // Settings of the users.
-import { Type } from 'typebox';
+import { Type } from '../../platform/runtime/schema.ts';
 
 export const settings = {
   EVENT_PAYLOAD: Type.Enum(['full', 'id'], {

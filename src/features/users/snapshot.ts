@@ -1,6 +1,5 @@
 // All users with their versions, and first the cursor from which the events go on: the start of a copy elsewhere.
 
-import { Type } from 'typebox';
 import type { Db } from '../../platform/db/client.ts';
 import { patiently } from '../../platform/db/patience.ts';
 import { formatCursor } from '../../platform/events/store/cursor.ts';
@@ -10,6 +9,7 @@ import type { App } from '../../platform/http/server.ts';
 import type { Stream, Streams } from '../../platform/http/streams.ts';
 import { problems } from '../../platform/problem.ts';
 import { createRecent } from '../../platform/runtime/recent.ts';
+import { Type } from '../../platform/runtime/schema.ts';
 import type { Slots } from '../../platform/runtime/slots.ts';
 import { columnsSql, type UserRow, userOf } from './queries.ts';
 import { exampleUser } from './schemas.ts';

@@ -1,5 +1,6 @@
 // Settings of the database.
-import { Type } from 'typebox';
+
+import { Type } from '../runtime/schema.ts';
 import { Ms } from '../runtime/settings.ts';
 import { DatabaseUrlError, readDatabaseUrl } from './url.ts';
 

@@ -1,7 +1,7 @@
 // The documents that describe the service, made from the schemas of its routes and events, and the page that shows them.
 import { readFile } from 'node:fs/promises';
-import swagger from '@fastify/swagger';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type RouteOptions } from 'fastify';
+import { lazily } from '../runtime/lazily.ts';
 import { createDocument } from './negotiation.ts';
 import { portable } from './portable.ts';
 import { shareRefusals } from './shared-responses.ts';
@@ -35,8 +35,27 @@ const pageScript = `SwaggerUIBundle({
 });
 `;
 
-/** Call it before any route is added. */
-export async function addOpenApi(app: FastifyInstance, version: string): Promise<void> {
+type Routes = readonly Pick<RouteOptions, 'method' | 'url' | 'schema'>[];
+
+/**
+ * Call it before any route is added.
+ * @returns what to call after the routes
+ */
+export function addDocumentation(app: FastifyInstance, version: string, asyncApi: object): () => void {
+  const routes: RouteOptions[] = [];
+  app.addHook('onRoute', (route) => {
+    if (route.method !== 'HEAD' && route.schema?.hide !== true) routes.push(route);
+  });
+  const openApi = lazily(() => describe(routes, Object.values(app.getSchemas()), version));
+  return () => addDocuments(app, openApi, asyncApi);
+}
+
+/** The document of the routes, by an application of its own that nobody calls: what makes it is loaded when somebody asks for it. */
+async function describe(routes: Routes, schemas: readonly unknown[], version: string): Promise<FastifyInstance> {
+  const { default: swagger } = await import('@fastify/swagger');
+  const app = fastify();
+  app.setValidatorCompiler(() => () => true);
+  app.setSerializerCompiler(() => JSON.stringify);
   await app.register(swagger, {
     transformObject: (document) => ('openapiObject' in document ? shareRefusals(portable(structuredClone(document.openapiObject))) : {}),
     refResolver: { buildLocalReference: (schema, _base, _fragment, index) => String(schema.$id ?? `schema-${index}`) },
@@ -61,18 +80,18 @@ export async function addOpenApi(app: FastifyInstance, version: string): Promise
       ],
     },
   });
+  for (const schema of schemas) app.addSchema(structuredClone(schema));
+  for (const { method, url, schema } of routes) app.route({ method, url, schema: structuredClone(schema ?? {}), handler: () => {} });
+  await app.ready();
+  return app;
 }
 
-/** Call it after the routes. */
-export async function addDocumentation(app: FastifyInstance, asyncApi: object): Promise<void> {
-  // Made when they are first asked for, since the routes are complete only then, and once, since it takes long.
-  let yaml: Buffer | undefined;
-  serveDocument(app, '/schema/openapi.json', () => JSON.stringify(app.swagger()));
-  serveDocument(app, '/schema/asyncapi.json', () => JSON.stringify(portable(structuredClone(asyncApi))));
-  serve(app, '/schema/openapi.yaml', 'application/yaml', () => {
-    yaml ??= Buffer.from(app.swagger({ yaml: true }));
-    return yaml;
-  });
+function addDocuments(app: FastifyInstance, openApi: () => Promise<FastifyInstance>, asyncApi: object): void {
+  // Made when they are first asked for, and once.
+  const yaml = lazily(async () => Buffer.from((await openApi()).swagger({ yaml: true })));
+  serveDocument(app, '/schema/openapi.json', async () => JSON.stringify((await openApi()).swagger()));
+  serveDocument(app, '/schema/asyncapi.json', async () => JSON.stringify(portable(structuredClone(asyncApi))));
+  serve(app, '/schema/openapi.yaml', 'application/yaml', yaml);
 
   const ofPage = { 'content-security-policy': pagePolicy };
   serve(app, '/schema', 'text/html; charset=utf-8', () => page, ofPage);
@@ -85,21 +104,32 @@ export async function addDocumentation(app: FastifyInstance, asyncApi: object): 
     'favicon-32x32.png': 'image/png',
   };
   for (const [name, type] of Object.entries(files)) {
-    const content = await readFile(new URL(import.meta.resolve(`@fastify/swagger-ui/static/${name}`)));
-    serve(app, `/schema/${name}`, type, () => content, { 'cache-control': 'public, max-age=3600' });
+    const content = lazily(() => readFile(new URL(import.meta.resolve(`@fastify/swagger-ui/static/${name}`))));
+    serve(app, `/schema/${name}`, type, content, { 'cache-control': 'public, max-age=3600' });
   }
 }
 
 const hidden = { schema: { hide: true }, config: { access: 'anyone' } } as const;
 
-function serveDocument(app: FastifyInstance, path: string, read: () => string): void {
+function serveDocument(app: FastifyInstance, path: string, read: () => Promise<string>): void {
   const document = createDocument(read);
   app.get(path, hidden, async ({ headers }: FastifyRequest, reply: FastifyReply) => {
-    const { type, content } = document(headers.accept);
+    const { type, content } = await document(headers.accept);
     return reply.type(type).send(content);
   });
 }
 
-function serve(app: FastifyInstance, path: string, type: string, read: () => string | Buffer, headers: Record<string, string> = {}): void {
-  app.get(path, hidden, async (_request, reply) => reply.headers({ ...headers, 'content-type': type }).send(read()));
+type Content = string | Buffer;
+
+function serve(
+  app: FastifyInstance,
+  path: string,
+  type: string,
+  read: () => Content | Promise<Content>,
+  headers: Record<string, string> = {},
+): void {
+  app.get(path, hidden, async (_request, reply) => {
+    const content = await read();
+    return reply.headers({ ...headers, 'content-type': type }).send(content);
+  });
 }

@@ -1,10 +1,11 @@
 // Every failure on its way out: RFC 9457 problem details on every path, the framework's own failures included.
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { type Static, Type } from 'typebox';
+import type { Static } from 'typebox';
 import * as context from '../context.ts';
 import { meaningOf } from '../db/sqlstate.ts';
 import { DatabaseUnavailableError } from '../db/unavailable.ts';
 import { Problem, type ProblemKind, problems, type Violation } from '../problem.ts';
+import { Type } from '../runtime/schema.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { nothingAt, pathOf } from './target.ts';
 import { validationProblem } from './validation.ts';

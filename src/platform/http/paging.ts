@@ -1,5 +1,6 @@
 // Pages of a list: by number, or from a key on.
-import { type Static, type TOptional, type TSchema, type TString, Type } from 'typebox';
+import type { Static, TOptional, TSchema, TString } from 'typebox';
+import { Type } from '../runtime/schema.ts';
 import { cursorRules } from './cursor.ts';
 
 export const perPageDefault = 10;

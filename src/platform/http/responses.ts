@@ -1,6 +1,7 @@
 // How routes document and serialise what they answer: one schema in both media types, and the problems by status.
-import { type TSchema, Type } from 'typebox';
+import type { TSchema } from 'typebox';
 import { Problem, type ProblemKind, problems } from '../problem.ts';
+import { Type } from '../runtime/schema.ts';
 import { detailsOf, type ProblemDetails } from './errors.ts';
 import { mediaTypes } from './negotiation.ts';
 

@@ -1,9 +1,11 @@
 // The HTTP server with everything that holds for every route: limits, time limits, headers, errors, media types, trace.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { SerializerSelector } from '@fastify/fast-json-stringify-compiler';
 import proxyAddr from '@fastify/proxy-addr';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify';
+import { lazily } from '../runtime/lazily.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { addAccess } from './access.ts';
 import { addConnections } from './connections.ts';
@@ -40,6 +42,15 @@ type ServerSettings = {
 
 export type ServerParts = { readonly settings: ServerSettings; readonly log: Logger; readonly metrics: HttpMetrics };
 
+/** Each answer's serializer is compiled when the first such answer is sent: for all of them it takes a quarter of a second. */
+const buildSerializer: ReturnType<typeof SerializerSelector> = (schemas, options) => {
+  const compile = SerializerSelector()(schemas, options);
+  return (route) => {
+    const serialize = lazily(() => compile(route));
+    return (value) => serialize()(value);
+  };
+};
+
 /** Where a route does not name a limit of its own (`bodyLimit`). The longest user, each character escaped, is below it. */
 const bodyBytesMax = 32 * 1024;
 /** After it a caller who does not read is taken for gone. Longer than any wait for an event, or between two signs of life. */
@@ -69,6 +80,7 @@ export async function createServer({ settings, log, metrics }: ServerParts, addF
     trustProxy: settings.TRUST_PROXY.length > 0 ? isProxy : false,
     // Longer than any path can be, so that a long path is unknown like any other.
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 32_768 },
+    schemaController: { compilersFactory: { buildSerializer } },
     rewriteUrl: ({ url = '' }) => normalizeTarget(url),
     clientErrorHandler: createClientErrorHandler(log),
   }).withTypeProvider<TypeBoxTypeProvider>();

@@ -1,6 +1,6 @@
 // Settings of the HTTP server.
 import { isIP } from 'node:net';
-import { Type } from 'typebox';
+import { Type } from '../runtime/schema.ts';
 import { Formed, Ms } from '../runtime/settings.ts';
 
 export const settings = {

@@ -3,6 +3,7 @@ import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import type { FastifyInstance } from 'fastify';
 import { Problem, problems, type Violation } from '../problem.ts';
+import { lazily } from '../runtime/lazily.ts';
 import { nothingAt, pathOf } from './target.ts';
 
 // Each unknown field is a violation of its own: a body of a hundred thousand of them must not cost as many.
@@ -14,7 +15,8 @@ const fieldsMax = 100;
 const unitsPerCodePointMax = 8;
 
 export function addValidation(app: FastifyInstance): void {
-  const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true, verbose: true });
+  // The schemas are ours: tests hold them against the meta-schema, which takes long to compile.
+  const ajv = new Ajv2020({ strict: true, validateSchema: false, allowUnionTypes: true, allErrors: true, verbose: true });
   addFormats.default(ajv);
   ajv.addKeyword('x-pattern-message');
   // What the OpenAPI document says instead (portable.ts).
@@ -51,12 +53,16 @@ export function addValidation(app: FastifyInstance): void {
   });
 
   app.setValidatorCompiler<object>(({ schema, httpPart }) => {
-    for (const [id, shared] of Object.entries(app.getSchemas())) if (ajv.getSchema(id) === undefined) ajv.addSchema(shared as object, id);
-    const validate = ajv.compile(schema);
+    // When the first request comes, and not before the start is done.
+    const compiled = lazily(() => {
+      for (const [id, shared] of Object.entries(app.getSchemas())) if (ajv.schemas[id] === undefined) ajv.addSchema(shared as object, id);
+      return ajv.compile(schema);
+    });
     const source = sourceOf(httpPart);
     return (value: unknown) => {
       const read = source === 'query' ? readNumbers(value as Record<string, unknown>, schema) : value;
       if (hasManyFields(read)) return { error: new Refused([{ key: '', message: `must not have more than ${fieldsMax} fields`, source }]) };
+      const validate = compiled();
       const violations = validate(read) ? [] : (validate.errors ?? []).map((error) => violationOf(error, source));
       if (source === 'query') violations.push(...exclusionsOf(read as Record<string, unknown>, schema));
       return violations.length === 0 ? { value: read } : { error: new Refused(violations) };

@@ -1,5 +1,5 @@
 // What settings are made of: schemas, and what a schema cannot say. Each is declared by its owner; config.ts reads them all.
-import { Type } from 'typebox';
+import { Type } from './schema.ts';
 
 /** What a setting may have beside its schema. */
 export type Rules = {

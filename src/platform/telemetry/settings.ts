@@ -1,5 +1,6 @@
 // Settings of log and metrics.
-import { Type } from 'typebox';
+
+import { Type } from '../runtime/schema.ts';
 import { Formed } from '../runtime/settings.ts';
 import { codeVersion } from '../runtime/version.ts';
 

@@ -1,5 +1,6 @@
 // The shape of every event: what is the same for all, around the `data` of the feature that it tells of.
-import { type Static, type TSchema, Type } from 'typebox';
+import type { Static, TSchema } from 'typebox';
+import { Type } from '../../runtime/schema.ts';
 
 export const Timestamp = Type.String({
   format: 'date-time',

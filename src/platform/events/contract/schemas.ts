@@ -1,7 +1,8 @@
 // Checks events against the schemas of their definitions: the same values that the AsyncAPI document shows.
-import { Ajv2020, type Options } from 'ajv/dist/2020.js';
+import { Ajv2020, type Options, type ValidateFunction } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
-import { Type } from 'typebox';
+import { lazily } from '../../runtime/lazily.ts';
+import { Type } from '../../runtime/schema.ts';
 import { Envelope, type Event, type EventDefinition, EventTypeName } from './envelope.ts';
 
 /**
@@ -10,9 +11,9 @@ import { Envelope, type Event, type EventDefinition, EventTypeName } from './env
  */
 export function createEventCheck(definitions: readonly EventDefinition[]): (event: unknown) => string | undefined {
   const ajv = createAjv();
-  const checks = new Map(definitions.map(({ type, schema }) => [type, ajv.compile(schema)]));
+  const checks = checksOf(ajv, definitions);
   return (event) => {
-    const check = checks.get(typeOf(event) ?? '');
+    const check = checks.get(typeOf(event) ?? '')?.();
     if (check === undefined) return 'the event_type is unknown';
     return check(event) ? undefined : ajv.errorsText(check.errors, { dataVar: 'event' });
   };
@@ -27,15 +28,16 @@ export type Read = { readonly event: Event } | { readonly unknown: Event } | { r
  */
 export function createEventReader(definitions: readonly EventDefinition[]): (value: unknown) => Read {
   const ajv = createAjv({ removeAdditional: true });
-  const checks = new Map(definitions.map(({ type, schema }) => [type, ajv.compile(schema)]));
-  const checkEnvelope = ajv.compile(Envelope(EventTypeName, Type.Object({})));
+  const checks = checksOf(ajv, definitions);
+  const envelope = lazily(() => ajv.compile(Envelope(EventTypeName, Type.Object({}))));
   return (value) => {
     if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return { violation: 'the body is not a JSON object' };
     // Before the checks, which take fields out.
     if (isOfPredecessor(value)) return { violation: predecessorViolation };
-    const check = checks.get(typeOf(value) ?? '');
-    if ((check ?? checkEnvelope)(value)) return check === undefined ? { unknown: value as Event } : { event: value as Event };
-    return { violation: ajv.errorsText((check ?? checkEnvelope).errors, { dataVar: 'event' }) };
+    const known = checks.get(typeOf(value) ?? '');
+    const check = (known ?? envelope)();
+    if (check(value)) return known === undefined ? { unknown: value as Event } : { event: value as Event };
+    return { violation: ajv.errorsText(check.errors, { dataVar: 'event' }) };
   };
 
   // It says what happened to a user, and neither which event this is nor which version it made.
@@ -47,8 +49,14 @@ export function createEventReader(definitions: readonly EventDefinition[]): (val
   }
 }
 
+/** By type; each is compiled when it is first used, and not before the start is done. */
+function checksOf(ajv: Ajv2020, definitions: readonly EventDefinition[]): ReadonlyMap<string, () => ValidateFunction> {
+  return new Map(definitions.map(({ type, schema }) => [type, lazily(() => ajv.compile(schema))]));
+}
+
 function createAjv(options: Options = {}): Ajv2020 {
-  const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, ...options });
+  // The schemas are ours: tests hold them against the meta-schema, which takes long to compile.
+  const ajv = new Ajv2020({ strict: true, validateSchema: false, allowUnionTypes: true, ...options });
   addFormats.default(ajv);
   return ajv;
 }

@@ -1,5 +1,6 @@
 // Settings of RabbitMQ.
-import { Type } from 'typebox';
+
+import { Type } from '../../runtime/schema.ts';
 import { Ms } from '../../runtime/settings.ts';
 import { RabbitUrlError, readRabbitUrl } from './url.ts';
 

@@ -1,5 +1,5 @@
 // Settings of the event log.
-import { Type } from 'typebox';
+import { Type } from '../../runtime/schema.ts';
 
 export const settings = {
   EVENT_RETENTION_DAYS: Type.Integer({
