@@ -54,7 +54,9 @@ export async function startStage({ seconds, signal, profileFolder, settings = {}
   const databases = starting.use(await startDatabases(settings));
   let rabbit: ReturnType<typeof startRabbit> | undefined;
   starting.defer(async () => (await rabbit?.catch(() => undefined))?.[Symbol.asyncDispose]());
-  const nodeArgs = profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
+  // As `npm start` runs it.
+  const asStarted = ['--max-semi-space-size=16'];
+  const nodeArgs = profileFolder === undefined ? asStarted : [...asStarted, '--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
 
   function startFloor(name: string, input: object = {}): Child {
     const file = new URL(`./floors/${name}.ts`, import.meta.url);

@@ -38,7 +38,7 @@ export const settings = {
     maximum: 1000,
     default: 10,
     description:
-      'Connections for lists and writes. Two more serve reads by id, five the relay and the consumer, and one each `/ready` and `/metrics`.',
+      'Connections for lists and writes. Two more serve reads by id, five the relay and the consumer, three readers of the log, and one each `/ready`, `/metrics` and hints of other instances.',
   }),
   DATABASE_CONNECT_TIMEOUT_MS: Ms(1000, 'Longest wait for a free or new connection; then 503.'),
   DATABASE_STATEMENT_TIMEOUT_MS: Ms(1500, 'Longest run of one statement; then 503.'),
