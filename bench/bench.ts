@@ -17,6 +17,7 @@ import { eventLog } from './log.ts';
 import { memory } from './memory.ts';
 import { draw } from './picture.ts';
 import { settingsOfPlans } from './plans.ts';
+import { formatProfiles } from './profile.ts';
 import { deepList, getById, list } from './reads.ts';
 import { relay } from './relay.ts';
 import type { Measurement } from './row.ts';
@@ -57,7 +58,7 @@ const usage = `npm run bench -- [--only get,post] [--users 10000,1000000] [--sec
   --json      every round's figures, for a program
   --picture   with --users: where to draw them
   --plans     with --users: where to write the plan of each statement
-  --profile   folder for CPU profiles of the service; the figures then include the profiler
+  --profile   new folder for CPU profiles of the service, which are summed up at the end; the figures then include the profiler
 `;
 
 class UsageError extends Error {}
@@ -138,6 +139,7 @@ async function main(signal: AbortSignal): Promise<void> {
   else {
     const facts = `Node ${environment.node}, PostgreSQL ${environment.postgres}, ${environment.cores} cores (load average before: ${busy.toFixed(1)}), ${(sizes ?? [users]).join(', ')} users, ${connections} connections`;
     console.log(`${facts}\n\n${formatTable(results)}`);
+    if (options.profileFolder !== undefined) console.log(`\nCPU of the service, by place:\n${formatProfiles(options.profileFolder)}`);
   }
 }
 
