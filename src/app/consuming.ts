@@ -31,19 +31,29 @@ const retryPollMs = { shortest: 500, longest: 2000 };
 export function startConsuming(parts: ConsumingParts): Consuming {
   const { subscriptions, connection, pool, broker, log } = parts;
 
-  /** One round of a loop that takes up to `limit` at a time. @returns when the next one comes: at once after a full one */
-  async function runRound(once: (limit: number) => Promise<number>, limit: number, pauseMs: () => number): Promise<number> {
+  const stack = new AsyncDisposableStack();
+
+  /** Starts a loop that takes up to `limit` at a time, and goes on at once after a full round. */
+  function repeat(once: (limit: number) => Promise<number>, limit: number, pauseMs: number | (() => number)): Loop {
+    return stack.use(
+      startLoop(async () => {
+        if (await isFull(once, limit)) return 0;
+        return typeof pauseMs === 'number' ? pauseMs : pauseMs();
+      }),
+    );
+  }
+
+  async function isFull(once: (limit: number) => Promise<number>, limit: number): Promise<boolean> {
     try {
-      return (await once(limit)) >= limit ? 0 : pauseMs();
+      return (await once(limit)) >= limit;
     } catch (error) {
       // Not each time: the schema may be on its way, made by another instance.
       if (!(error instanceof DatabaseUnavailableError))
         atMostOnceAMinute(log, 'round of the consumer', (count) => log.error({ error, count }, 'The consumer failed and tries again'));
-      return pauseMs();
+      return false;
     }
   }
 
-  const stack = new AsyncDisposableStack();
   const readers: Loop[] = [];
   for (const subscription of subscriptions) {
     const stopping = new AbortController();
@@ -56,11 +66,11 @@ export function startConsuming(parts: ConsumingParts): Consuming {
     const consumer = createConsumer({ ...parts, subscription, pool: own, stopping: stopping.signal, onPutOff });
     if (subscription.source === 'queue') {
       stack.use(broker.startSubscription(consumer));
-      stack.use(startLoop(() => runRound(consumer.reconcileOnce, 1000, () => 5000)));
+      repeat(consumer.reconcileOnce, 1000, 5000);
     } else {
       const locks = stack.use(startPool(connection, 1));
       const reader = createLogReader(locks, subscription.name, consumer.takeLogged);
-      readers.push(stack.use(startLoop(() => runRound(reader.readOnce, 100, () => pollMs))));
+      readers.push(repeat(reader.readOnce, 100, pollMs));
     }
     async function retryOnce(limit: number): Promise<number> {
       const taken = await consumer.retryOnce(limit);
@@ -68,28 +78,12 @@ export function startConsuming(parts: ConsumingParts): Consuming {
       pauseMs = taken > 0 ? retryPollMs.shortest : Math.min(retryPollMs.longest, pauseMs * 2);
       return taken;
     }
-    const retrying = stack.use(startLoop(() => runRound(retryOnce, 20, () => pauseMs)));
-    stack.use(startLoop(() => runRound(consumer.unparkOnce, 100, () => 5000)));
+    const retrying = repeat(retryOnce, 20, () => pauseMs);
+    repeat(consumer.unparkOnce, 100, 5000);
     stack.defer(() => stopping.abort());
   }
-  stack.use(
-    startLoop(() =>
-      runRound(
-        (limit) => inbox.prune(pool, inbox.inboxDays, limit),
-        1000,
-        () => 60_000,
-      ),
-    ),
-  );
-  stack.use(
-    startLoop(() =>
-      runRound(
-        (limit) => failedAttempts.prune(pool, inbox.inboxDays, limit),
-        1000,
-        () => 60_000,
-      ),
-    ),
-  );
+  repeat((limit) => inbox.prune(pool, inbox.inboxDays, limit), 1000, 60_000);
+  repeat((limit) => failedAttempts.prune(pool, inbox.inboxDays, limit), 1000, 60_000);
   return {
     wake() {
       for (const reader of readers) reader.wake();
