@@ -130,8 +130,11 @@ for (const version of versions) {
       const before = await scans();
       for (let n = 10; n < 20; n += 1) await use(n);
       assert.equal((await service.call('DELETE', `/users/${other.id}`)).status, 200);
-      await pool.query(`select pg_terminate_backend(pid) from pg_stat_activity where datname = 'grown' and pid <> pg_backend_pid()`);
-      while ((await pool.query(`select from pg_stat_activity where datname = 'grown' and pid <> pg_backend_pid()`)).length > 0);
+      const ended = await pool.query<{ pid: number }>(
+        `select pid, pg_terminate_backend(pid) from pg_stat_activity where datname = 'grown' and pid <> pg_backend_pid()`,
+      );
+      const pids = ended.map(({ pid }) => pid);
+      while ((await pool.query('select from pg_stat_activity where pid = any($1)', [pids])).length > 0);
       assert.ok((await scans()) - before < 20_000, 'the table was never read as a whole');
     });
 
