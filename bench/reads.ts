@@ -60,19 +60,15 @@ async function measureList(stage: Stage, what: string, operation: 'listFirst' | 
   await using floor = stage.startFloor('statements', { url: database.url, operation });
   await using server = await stage.startHandlers(database.url);
   const get = (url: string) => (seconds: number) => load({ ...stage, seconds }, url, [operations[operation].request()]);
-  const { measured, handler, loop } = await inTurns(stage, {
-    measured: get(service.url),
-    handler: get(server.url),
-    loop: (seconds) => floor.ask<number>({ seconds }),
-  });
+  const sides = { measured: get(service.url), handler: get(server.url), loop: (seconds: number) => floor.ask<number>({ seconds }) };
+  return besideBoth(what, await inTurns(stage, sides), 0.95);
+}
+
+/** A rate beside that of Fastify handlers with the same statement, and beside that of the statement alone. */
+export function besideBoth(what: string, of: Record<'measured' | 'handler' | 'loop', number[]>, atLeast: number): Row[] {
+  const { measured, handler, loop } = of;
   return [
-    {
-      what,
-      unit: '/s',
-      measured,
-      floor: { what: 'Fastify, same statement', measured: handler },
-      want: { of: 'ratio', atLeast: 0.95 },
-    },
+    { what, unit: '/s', measured, floor: { what: 'Fastify, same statement', measured: handler }, want: { of: 'ratio', atLeast } },
     { what, unit: '/s', measured, floor: { what: 'same SQL, bare loop', measured: loop } },
   ];
 }

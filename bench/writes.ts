@@ -1,7 +1,7 @@
 // POST, PUT and DELETE, each with its event.
 import { createCaller, load } from './load.ts';
 import { create, operations } from './operations.ts';
-import { inTurns } from './reads.ts';
+import { besideBoth, inTurns } from './reads.ts';
 import type { Measurement, Row } from './row.ts';
 import type { Stage } from './stage.ts';
 
@@ -58,19 +58,6 @@ async function measureWrite(stage: Stage, what: string, operation: 'update' | 'd
     let n = 0;
     return (seconds: number) => load({ ...stage, seconds }, url, () => operations[operation].request(++n));
   };
-  const { measured, handler, loop } = await inTurns(stage, {
-    measured: write(service.url),
-    handler: write(server.url),
-    loop: (seconds) => floor.ask<number>({ seconds }),
-  });
-  return [
-    {
-      what,
-      unit: '/s',
-      measured,
-      floor: { what: 'Fastify, same statement', measured: handler },
-      want: { of: 'ratio', atLeast: 0.9 },
-    },
-    { what, unit: '/s', measured, floor: { what: 'same SQL, bare loop', measured: loop } },
-  ];
+  const sides = { measured: write(service.url), handler: write(server.url), loop: (seconds: number) => floor.ask<number>({ seconds }) };
+  return besideBoth(what, await inTurns(stage, sides), 0.9);
 }
