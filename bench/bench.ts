@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { logSettings } from '../harness/noted-plans.ts';
 import { backlog } from './backlog.ts';
 import { cost } from './cost.ts';
 import { counting } from './counting.ts';
@@ -16,7 +17,6 @@ import { connections } from './load.ts';
 import { eventLog } from './log.ts';
 import { memory } from './memory.ts';
 import { draw } from './picture.ts';
-import { settingsOfPlans } from './plans.ts';
 import { formatProfiles } from './profile.ts';
 import { deepList, getById, list } from './reads.ts';
 import { relay } from './relay.ts';
@@ -117,7 +117,7 @@ async function measure(key: string, measurement: Measurement, stage: Stage): Pro
 async function main(signal: AbortSignal): Promise<void> {
   const { help, only, sizes, json, picture, plans, ...options } = readOptions();
   if (help) return void process.stdout.write(usage);
-  await using stage = await startStage({ ...options, signal, ...(plans !== undefined && { settings: settingsOfPlans }) });
+  await using stage = await startStage({ ...options, signal, ...(plans !== undefined && { settings: logSettings }) });
   const [busy = 0] = loadavg();
   const results: Result[] = [];
   const onPlans = plans === undefined ? undefined : (text: string) => writeFileSync(plans, text);

@@ -37,8 +37,7 @@ function cells(row: Row): string[] {
     unit,
     formatNumber(median(floor.measured), unit),
     `${unit.padEnd(3)} ${floor.what}`,
-    median(all).toFixed(2),
-    `${Math.min(...all).toFixed(2)}-${Math.max(...all).toFixed(2)}`,
+    ...(all.every(Number.isFinite) ? [median(all).toFixed(2), `${Math.min(...all).toFixed(2)}-${Math.max(...all).toFixed(2)}`] : ['', '']),
     want === undefined ? '' : formatWant(want, unit),
     want === undefined ? '' : isMet(row, want) ? 'ok' : 'miss',
   ];

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, suite, test } from 'node:test';
 import pg from 'pg';
+import { endOfLog, explainSettings, logSettings, plansSince } from '../../harness/noted-plans.ts';
 import { migrate } from '../../src/platform/db/migrate.ts';
 import { queue } from '../../src/platform/events/contract/topology.ts';
 import { formatCursor, parseCursor } from '../../src/platform/events/store/cursor.ts';
@@ -88,15 +89,11 @@ for (const version of versions) {
   suite(`on PostgreSQL ${version}`, async () => {
     const server = await startPostgres(version, {
       settings: {
-        session_preload_libraries: 'auto_explain',
-        'auto_explain.log_min_duration': '0',
-        'auto_explain.log_analyze': 'on',
+        ...logSettings,
+        ...explainSettings,
         'auto_explain.log_timing': 'off',
         'auto_explain.log_nested_statements': 'on',
         'auto_explain.log_format': 'json',
-        logging_collector: 'on',
-        log_destination: 'jsonlog',
-        log_rotation_size: '0',
       },
     });
     // Its own statements are not noted.
@@ -115,9 +112,13 @@ for (const version of versions) {
 
     test('no statement that a request can run scans or sorts what grows', async () => {
       await using service = await startService({ DATABASE_URL: server.url, RATE_LIMIT_PER_MINUTE: '0' });
-      const from = await sizeOfLog();
+      const end = await endOfLog(query);
       await askAll(service);
-      const plans = await notedSince(from);
+      const noted = await plansSince(query, end);
+      const plans = noted.map((plan) => {
+        const { 'Query Text': text, Plan } = JSON.parse(plan) as { 'Query Text': string; Plan: Plan };
+        return { text, plan: Plan };
+      });
       for (const part of [
         'any($1::bigint[])',
         'insert into "user"',
@@ -148,22 +149,8 @@ for (const version of versions) {
       }
     }
 
-    const logFile = `pg_current_logfile('jsonlog')`;
-
-    async function sizeOfLog(): Promise<number> {
-      const { rows } = await client.query<{ size: string }>(`select size from pg_stat_file(${logFile})`);
-      return Number(rows[0]?.size);
-    }
-
-    async function notedSince(from: number): Promise<{ text: string; plan: Plan }[]> {
-      const { rows } = await client.query<{ log: string }>(`select pg_read_file(${logFile}, $1, 1000000000) as log`, [from]);
-      return (rows[0]?.log ?? '').split('\n').flatMap((line) => {
-        const { message = '' } = JSON.parse(line || '{}') as { message?: string };
-        const json = /^duration: .*? plan:\n(.*)$/s.exec(message)?.[1];
-        if (json === undefined) return [];
-        const { 'Query Text': text, Plan: plan } = JSON.parse(json) as { 'Query Text': string; Plan: Plan };
-        return [{ text, plan }];
-      });
+    async function query<Row extends object>(text: string, values?: unknown[]): Promise<Row[]> {
+      return (await client.query(text, values)).rows;
     }
   });
 }

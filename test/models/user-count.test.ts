@@ -22,6 +22,10 @@ async function open(options?: Parameters<typeof createDatabase>[0]): Promise<{ d
   return { database, pool, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
+async function foldAll(pool: Pool): Promise<void> {
+  while (((await foldCounts(pool)) ?? 0) > 0);
+}
+
 const insertSql = `insert into "user" (name, surname, password) select 'A', 'B', 'x' from generate_series(1, $1::int)`;
 
 /** Compares pages of all kinds with what the table has, in one snapshot. */
@@ -76,7 +80,7 @@ suite('the number of users', { concurrency: true }, () => {
     for (let turn = 1; turn <= 25; turn += 1) await compare(database, [...pages, [turn * 11, turn]]);
     working = false;
     await Promise.all(others);
-    while (((await foldCounts(pool)) ?? 0) > 0);
+    await foldAll(pool);
     await compare(database, pages);
     const [blocks] = await database.query<{ folded: number; all: number; left: number }>(
       `select (select sum(count) from user_count_sum)::int as folded, (select sum(count) from user_count)::int as all, (select count(*) from user_count_delta)::int as left`,
@@ -110,7 +114,7 @@ suite('the number of users', { concurrency: true }, () => {
       for (const statement of statements) {
         await it.database.query(statement);
         await compare(it.database, pages);
-        while (((await foldCounts(it.pool)) ?? 0) > 0);
+        await foldAll(it.pool);
         await compare(it.database, pages);
       }
     });
@@ -147,7 +151,7 @@ suite('the number of users', { concurrency: true }, () => {
   test('is counted anew by "events restored" after a restore of data only', async () => {
     await using it = await open();
     await it.database.query(insertSql.replace('$1', '2100'));
-    while (((await foldCounts(it.pool)) ?? 0) > 0);
+    await foldAll(it.pool);
     await it.database.query('update user_count set count = count * 2; update user_count_sum set count = count * 2');
     await it.database.query('insert into user_count_delta values (1, $1, 7)', ['active']);
     const { code, stderr } = await runNode('src/cli/events.ts', { DATABASE_URL: it.database.url }, ['restored']);
@@ -158,7 +162,7 @@ suite('the number of users', { concurrency: true }, () => {
   test('is exact after a fold that was killed between its statement and its commit', async () => {
     await using it = await open();
     await it.database.query(insertSql.replace('$1', '2100'));
-    while (((await foldCounts(it.pool)) ?? 0) > 0);
+    await foldAll(it.pool);
     await it.database.query('delete from "user" where id <= 1500');
     // The fold has taken the deltas and changed the block when it waits for this one.
     const holder = await it.database.hold('select from user_count_sum for update');
@@ -171,14 +175,14 @@ suite('the number of users', { concurrency: true }, () => {
     await killed;
     await holder.release();
     await compare(it.database, pages);
-    while (((await foldCounts(it.pool)) ?? 0) > 0);
+    await foldAll(it.pool);
     await compare(it.database, pages);
   });
 
   test('is exact after a backup of all tables was restored, folded in part', async () => {
     await using it = await open();
     await it.database.query(insertSql.replace('$1', '2100'));
-    while (((await foldCounts(it.pool)) ?? 0) > 0);
+    await foldAll(it.pool);
     await it.database.query('delete from "user" where id % 7 = 0');
     const tables = ['"user"', 'user_count', 'user_count_sum', 'user_count_delta'];
     // As a restore does: first the rows, then the triggers.
@@ -186,23 +190,23 @@ suite('the number of users', { concurrency: true }, () => {
     const restore = tables.map((table) => `insert into ${table} overriding system value table backup.${table}`);
     await it.database.query(`create schema backup; ${copy.join('; ')}`);
     await it.database.query('delete from "user" where id % 5 = 0');
-    while (((await foldCounts(it.pool)) ?? 0) > 0);
+    await foldAll(it.pool);
     await it.database.query(
       `begin; alter table "user" disable trigger user; truncate ${tables.join(', ')}; ${restore.join('; ')}; alter table "user" enable trigger user; commit`,
     );
     await compare(it.database, pages);
     await it.database.query(insertSql.replace('$1', '40'));
     await compare(it.database, pages);
-    while (((await foldCounts(it.pool)) ?? 0) > 0);
+    await foldAll(it.pool);
     await compare(it.database, pages);
   });
 
   test('empty blocks are removed', async () => {
     await using it = await open();
     await it.database.query(insertSql.replace('$1', '150000'));
-    while (((await foldCounts(it.pool)) ?? 0) > 0);
+    await foldAll(it.pool);
     await it.database.query('delete from "user" where id < 149000');
-    while (((await foldCounts(it.pool)) ?? 0) > 0);
+    await foldAll(it.pool);
     assert.deepEqual(await it.database.query('select block::int, count::int from user_count order by 1'), [
       { block: 149, count: 1000 },
       { block: 150, count: 1 },
@@ -240,7 +244,7 @@ suite('the migration that begins to count', { concurrency: true }, () => {
     working = false;
     await Promise.all(writing);
     await compare(database, pages);
-    while (((await foldCounts(pool)) ?? 0) > 0);
+    await foldAll(pool);
     await compare(database, [...pages, [1500, 100]]);
   });
 });

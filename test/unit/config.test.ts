@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { suite, test } from 'node:test';
 import type { TObject } from 'typebox';
-import { ConfigError, loadEnvFile, readConfig, Settings } from '../../src/config.ts';
+import { ConfigError, formatDefault, loadEnvFile, readConfig, Settings } from '../../src/config.ts';
 
 type Env = Record<string, string>;
 
@@ -69,6 +69,11 @@ suite('settings that are left out', () => {
     assert.deepEqual([config.CORS_ORIGINS, config.TRUST_PROXY], [[], []]);
     assert.equal(config.DATA_DIR, resolve('.data'));
     for (const name of ['DATABASE_URL', 'DATABASE_ADMIN_URL', 'RABBITMQ_URL', 'AUTH']) assert.ok(!Object.hasOwn(config, name), name);
+  });
+
+  test('have defaults that may be written out', () => {
+    const written = Object.entries((Settings as TObject).properties).map(([name, schema]) => [name, formatDefault(schema)]);
+    assert.deepEqual(readConfig(Object.fromEntries(written)), readConfig({}));
   });
 
   test('are the same as those that are empty or blank', () => {

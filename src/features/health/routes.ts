@@ -1,5 +1,4 @@
 // Whether the service lives, is ready for requests, and how it does.
-
 import type { Platform } from '../../platform/feature.ts';
 import { answer, probeRefusals, reference } from '../../platform/http/responses.ts';
 import type { App } from '../../platform/http/server.ts';

@@ -40,7 +40,7 @@ export const placeSql = (offsetSql: string) => `passed_sums as (
   )`;
 
 // "user" in ASCII. One at a time over all instances: two would meet on the rows of the last block.
-const foldLock = '1970496882';
+const foldLock = { key: 1970496882 };
 
 const foldSql = `with taken as (
     delete from user_count_delta where ctid = any(array(select ctid from user_count_delta limit $1)) returning block, status, delta

@@ -1,5 +1,4 @@
 // What a user is, on the way in and on the way out. Type and schema are one value.
-
 import { Timestamp } from '../../platform/events/contract/envelope.ts';
 import { Type } from '../../platform/runtime/schema.ts';
 import {

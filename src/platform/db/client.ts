@@ -119,18 +119,20 @@ function named(error: unknown): unknown {
   return isUnavailable(error) ? new DatabaseUnavailableError(error) : error;
 }
 
+/** One of its number over all instances, or one for each name under it. */
+export type AdvisoryLock = { readonly key: number; readonly name?: string };
+
 export type Pool = Db &
   AsyncDisposable & {
     /** Commits what `work` did, or nothing of it. */
     inTransaction<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result>;
     /**
      * The same in a transaction that holds an advisory lock until its end, which is asked for in the round trip of its beginning.
-     * @param lock the arguments of the lock's function, in SQL
      * @param work may commit what it did with `renew` and go on in another transaction, in one round trip: false where the lock went to
      * somebody else meanwhile
      * @returns undefined where another transaction holds it: `work` was not begun
      */
-    underLock<Result>(lock: string, work: (tx: Tx, renew: () => Promise<boolean>) => Promise<Result>): Promise<Result | undefined>;
+    underLock<Result>(lock: AdvisoryLock, work: (tx: Tx, renew: () => Promise<boolean>) => Promise<Result>): Promise<Result | undefined>;
     readonly size: number;
     readonly idle: number;
     readonly waiting: number;
@@ -198,8 +200,9 @@ export function startPool(settings: ConnectionSettings, size: number): Pool {
     // The pool closes a connection whose statement failed.
     query: (text, values) => runAlone(() => attempt(() => statements.run((send) => send(pool, text, values)))),
     inTransaction: (work) => statements.run((send) => transact(beginSql, work, send)),
-    underLock(lock, work) {
-      const beginLocked = () => `${beginSql()}; select pg_try_advisory_xact_lock(${lock}) as locked`;
+    underLock({ key, name }, work) {
+      const place = name === undefined ? key : `${key}, hashtext(${pg.escapeLiteral(name)})`;
+      const beginLocked = () => `${beginSql()}; select pg_try_advisory_xact_lock(${place}) as locked`;
       const isLocked = ([row]: readonly object[]) => (row as { locked: boolean }).locked;
       return statements.run((send) =>
         transact(

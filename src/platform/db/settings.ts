@@ -1,5 +1,4 @@
 // Settings of the database.
-
 import { Type } from '../runtime/schema.ts';
 import { Ms } from '../runtime/settings.ts';
 import { DatabaseUrlError, readDatabaseUrl } from './url.ts';

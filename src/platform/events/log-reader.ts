@@ -25,14 +25,11 @@ export type LogReader = {
  * @param settle resolves to false where the event is not settled, since the service stops
  */
 export function createLogReader(locks: Pool, subscription: string, settle: (logged: LoggedEvent) => Promise<boolean>): LogReader {
+  // "subs" in ASCII.
+  const lock = { key: 1937072755, name: subscription };
   return {
-    readOnce(limit) {
-      return locks.inTransaction(async (tx) => {
-        // "subs" in ASCII.
-        const [lock] = await tx.query<{ locked: boolean }>('select pg_try_advisory_xact_lock(1937072755, hashtext($1)) as locked', [
-          subscription,
-        ]);
-        if (lock?.locked !== true) return 0;
+    async readOnce(limit) {
+      const read = await locks.underLock(lock, async (tx) => {
         const [place] = await tx.query<Place>(
           `select position, ${timestampSql('logged_at')} as "loggedAt" from subscription where name = $1`,
           [subscription],
@@ -46,6 +43,7 @@ export function createLogReader(locks: Pool, subscription: string, settle: (logg
         if (unsettled !== 0 && last !== undefined) await advance(tx, subscription, last);
         return events.length;
       });
+      return read ?? 0;
     },
   };
 }

@@ -1,5 +1,5 @@
-// What all cursors have in common, and the cursor of a list in order of a key: text that only this service reads. A checksum tells a cursor that somebody changed; it keeps
-// nothing secret, since a key is no more than what a caller may ask for anyway.
+// What all cursors have in common, and the cursor of a list in order of a key: text that only this service reads. A checksum tells a
+// cursor that somebody changed; it keeps nothing secret, since a key is no more than what a caller may ask for anyway.
 import { crc32 } from 'node:zlib';
 import { Problem, problems, type Violation } from '../problem.ts';
 

@@ -1,7 +1,7 @@
 // The documents that describe the service, made from the schemas of its routes and events, and the page that shows them.
 import { readFile } from 'node:fs/promises';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type RouteOptions } from 'fastify';
-import { lazily } from '../runtime/lazily.ts';
+import { once } from '../runtime/coalesce.ts';
 import { createDocument } from './negotiation.ts';
 import { portable } from './portable.ts';
 import { shareRefusals } from './shared-responses.ts';
@@ -46,7 +46,7 @@ export function addDocumentation(app: FastifyInstance, version: string, asyncApi
   app.addHook('onRoute', (route) => {
     if (route.method !== 'HEAD' && route.schema?.hide !== true) routes.push(route);
   });
-  const openApi = lazily(() => describe(routes, Object.values(app.getSchemas()), version));
+  const openApi = once(() => describe(routes, Object.values(app.getSchemas()), version));
   return () => addDocuments(app, openApi, asyncApi);
 }
 
@@ -88,7 +88,7 @@ async function describe(routes: Routes, schemas: readonly unknown[], version: st
 
 function addDocuments(app: FastifyInstance, openApi: () => Promise<FastifyInstance>, asyncApi: object): void {
   // Made when they are first asked for, and once.
-  const yaml = lazily(async () => Buffer.from((await openApi()).swagger({ yaml: true })));
+  const yaml = once(async () => Buffer.from((await openApi()).swagger({ yaml: true })));
   serveDocument(app, '/schema/openapi.json', async () => JSON.stringify((await openApi()).swagger()));
   serveDocument(app, '/schema/asyncapi.json', async () => JSON.stringify(portable(structuredClone(asyncApi))));
   serve(app, '/schema/openapi.yaml', 'application/yaml', yaml);
@@ -104,7 +104,7 @@ function addDocuments(app: FastifyInstance, openApi: () => Promise<FastifyInstan
     'favicon-32x32.png': 'image/png',
   };
   for (const [name, type] of Object.entries(files)) {
-    const content = lazily(() => readFile(new URL(import.meta.resolve(`@fastify/swagger-ui/static/${name}`))));
+    const content = once(() => readFile(new URL(import.meta.resolve(`@fastify/swagger-ui/static/${name}`))));
     serve(app, `/schema/${name}`, type, content, { 'cache-control': 'public, max-age=3600' });
   }
 }

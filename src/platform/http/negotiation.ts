@@ -4,7 +4,7 @@ import { isUtf8 } from 'node:buffer';
 import { encode } from '@msgpack/msgpack';
 import type { FastifyInstance } from 'fastify';
 import { Problem, problems } from '../problem.ts';
-import { lazily } from '../runtime/lazily.ts';
+import { once } from '../runtime/coalesce.ts';
 import { bodyBounds, checkJson } from './bounds.ts';
 import { unpack } from './msgpack.ts';
 
@@ -80,8 +80,8 @@ export function preferredType(accept: string, offered: readonly string[]): strin
 
 /** A JSON text that stays as it is: made when it is first asked for, encoded once and packed once. */
 export function createDocument(read: () => Promise<string>): (accept: string | undefined) => Promise<{ type: string; content: Buffer }> {
-  const plain = lazily(async () => Buffer.from(await read()));
-  const packed = lazily(async () => pack((await plain()).toString()));
+  const plain = once(async () => Buffer.from(await read()));
+  const packed = once(async () => pack((await plain()).toString()));
   return async (accept) => {
     const type = preferredType(accept ?? json, mediaTypes);
     return type === json ? { type: `${json}; charset=utf-8`, content: await plain() } : { type, content: await packed() };

@@ -22,3 +22,6 @@ export function coalesce<Result>(work: () => Promise<Result>, keptMs: number): (
     return latest;
   };
 }
+
+/** Work whose result stays for everybody; after a failure the next one who asks tries again. */
+export const once = <Result>(work: () => Promise<Result>): (() => Promise<Result>) => coalesce(work, Number.POSITIVE_INFINITY);

@@ -1,5 +1,4 @@
 // Settings of RabbitMQ.
-
 import { Type } from '../../runtime/schema.ts';
 import { Ms } from '../../runtime/settings.ts';
 import { RabbitUrlError, readRabbitUrl } from './url.ts';

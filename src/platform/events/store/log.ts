@@ -19,7 +19,7 @@ export type LoggedEvent = Place & {
  * The lock ("outb" in ASCII) that makes a transaction the active relay until its end: one at a time over all instances. Positions are
  * dense and in order of commit only because of it.
  */
-export const relayLock = '1869968482';
+export const relayLock = { key: 1869968482 };
 
 // Of an older instance that runs beside this one, which knows users only.
 const namespacedSql = `case when subject ~ '^[0-9]+$' then 'user:' || subject else subject end`;
