@@ -98,6 +98,13 @@ create table "failed_attempt" (
 CREATE INDEX failed_attempt_failed_at_idx ON public.failed_attempt USING btree (failed_at);
 CREATE INDEX failed_attempt_trace_id_idx ON public.failed_attempt USING btree (trace_id, id);
 
+create table "identifier" (
+  kind text not null,
+  value text not null,
+  user_id bigint not null,
+  constraint identifier_pkey PRIMARY KEY (kind, value)
+);
+
 create table "inbox" (
   event_id uuid not null,
   trace_id text not null,
@@ -157,13 +164,27 @@ create table "user" (
   version bigint default 1 not null,
   created_at timestamp with time zone default now() not null,
   updated_at timestamp with time zone default now() not null,
+  email text,
+  username text,
+  external_id text,
+  status text default 'active'::text not null,
+  attributes jsonb default '{}'::jsonb not null,
+  locale text,
+  time_zone text,
+  email_verified_at timestamp with time zone,
+  email_key text,
+  username_key text,
+  username_skeleton text,
+  constraint user_attributes_object CHECK ((jsonb_typeof(attributes) = 'object'::text)),
   constraint user_id_safe_integer CHECK (((id >= 1) AND (id <= '9007199254740991'::bigint))),
+  constraint user_keys_complete CHECK ((((email IS NULL) = (email_key IS NULL)) AND ((username IS NULL) = (username_key IS NULL)))),
   constraint user_pkey PRIMARY KEY (id),
+  constraint user_status_known CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
   constraint user_timestamps_range CHECK (((created_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (created_at < '10000-01-01 00:00:00+00'::timestamp with time zone) AND (updated_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (updated_at < '10000-01-01 00:00:00+00'::timestamp with time zone)))
 );
 CREATE INDEX user_created_at_idx ON public."user" USING btree (created_at);
 CREATE TRIGGER user_count_delete AFTER DELETE ON public."user" REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION count_deleted_users();
-CREATE TRIGGER user_count_id AFTER UPDATE OF id ON public."user" FOR EACH ROW WHEN ((old.id IS DISTINCT FROM new.id)) EXECUTE FUNCTION count_moved_user();
+CREATE TRIGGER user_count_id AFTER UPDATE OF id, status ON public."user" FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.status IS DISTINCT FROM new.status))) EXECUTE FUNCTION count_moved_user();
 CREATE TRIGGER user_count_insert AFTER INSERT ON public."user" REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION count_inserted_users();
 CREATE TRIGGER user_count_truncate AFTER TRUNCATE ON public."user" FOR EACH STATEMENT EXECUTE FUNCTION count_no_users();
 
@@ -187,6 +208,12 @@ create table "user_count_sum" (
   constraint user_count_sum_pkey PRIMARY KEY (blocks, status)
 );
 
+create table "user_login" (
+  user_id bigint not null,
+  last_login_at timestamp with time zone not null,
+  constraint user_login_pkey PRIMARY KEY (user_id)
+);
+
 CREATE OR REPLACE FUNCTION public.count_deleted_users()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -195,9 +222,9 @@ AS $function$
     begin
       if exists (select from deleted offset 1) then
         insert into public.user_count_delta (block, status, delta)
-        select id operator(pg_catalog./) 1000, 'active', operator(pg_catalog.-) pg_catalog.count(*) from deleted group by 1;
+        select id operator(pg_catalog./) 1000, status, operator(pg_catalog.-) pg_catalog.count(*) from deleted group by 1, 2;
       else
-        insert into public.user_count_delta (block, status, delta) select id operator(pg_catalog./) 1000, 'active', -1 from deleted;
+        insert into public.user_count_delta (block, status, delta) select id operator(pg_catalog./) 1000, status, -1 from deleted;
       end if;
       return null;
     end $function$;
@@ -210,9 +237,9 @@ AS $function$
     begin
       if exists (select from inserted offset 1) then
         insert into public.user_count_delta (block, status, delta)
-        select id operator(pg_catalog./) 1000, 'active', pg_catalog.count(*) from inserted group by 1;
+        select id operator(pg_catalog./) 1000, status, pg_catalog.count(*) from inserted group by 1, 2;
       else
-        insert into public.user_count_delta (block, status, delta) select id operator(pg_catalog./) 1000, 'active', 1 from inserted;
+        insert into public.user_count_delta (block, status, delta) select id operator(pg_catalog./) 1000, status, 1 from inserted;
       end if;
       return null;
     end $function$;
@@ -224,7 +251,7 @@ CREATE OR REPLACE FUNCTION public.count_moved_user()
 AS $function$
     begin
       insert into public.user_count_delta (block, status, delta)
-      values (old.id operator(pg_catalog./) 1000, 'active', -1), (new.id operator(pg_catalog./) 1000, 'active', 1);
+      values (old.id operator(pg_catalog./) 1000, old.status, -1), (new.id operator(pg_catalog./) 1000, new.status, 1);
       return null;
     end $function$;
 

@@ -46,7 +46,7 @@ async function open(stage: Stage): Promise<Side> {
 const kinds: Record<string, (side: Side) => Promise<unknown>> = {
   'delete, one': async (side) => {
     side.calls += 1;
-    return deleteUser({ db: side.pool, passwords: undefined as never, eventPayload: 'full' }, String(side.calls));
+    return deleteUser({ db: side.pool }, String(side.calls));
   },
   'insert, one': ({ pool }) => pool.query(insertSql, [1]),
   'insert, 1,000': ({ pool }) => pool.query(insertSql, [1000]),

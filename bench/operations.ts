@@ -23,7 +23,7 @@ const updated = (n: number) => ({
   trace_id: `Bench-${n}`,
   data: {},
 });
-const parts = (db: Db) => ({ db, passwords: undefined as never, eventPayload: 'full' as const });
+const parts = (db: Db) => ({ db, passwords: undefined as never, eventPayload: 'full' as const, confusables: 'refuse' as const });
 
 export const operations = {
   get: {

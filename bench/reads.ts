@@ -13,7 +13,7 @@ export async function floorDatabase({ url }: Database): Promise<FloorDatabase> {
   const settings = connectionSettings(url);
   return {
     config: { connectionString: url, statement_timeout: settings.statementTimeoutMs, max: settings.poolSize },
-    sql: `select ${columnsSql} from "user" where id = $1`,
+    sql: `select ${columnsSql('$1')} from "user" where id = $1`,
   };
 }
 

@@ -13,6 +13,9 @@ type User = {
   readonly id: number;
   readonly name: string;
   readonly surname: string;
+  readonly email: string | null;
+  readonly attributes: Readonly<Record<string, unknown>>;
+  readonly version: number;
   readonly created_at: string;
   readonly updated_at: string;
 };
@@ -37,10 +40,8 @@ class Users {
     if (version > (this.#entries.get(id)?.version ?? 0)) this.#entries.set(id, { version, user });
   }
 
-  present(): (User & { version: number })[] {
-    return [...this.#entries.values()]
-      .flatMap(({ version, user }) => (user === undefined ? [] : [{ ...user, version }]))
-      .sort((a, b) => a.id - b.id);
+  present(): User[] {
+    return [...this.#entries.values()].flatMap(({ user }) => user ?? []).sort((a, b) => a.id - b.id);
   }
 }
 
@@ -104,8 +105,8 @@ async function readSnapshot(url: string, users: Users): Promise<string> {
   // Rejects where the answer is cut short: a part is no snapshot.
   const [first = '', ...lines] = (await response.text()).trimEnd().split('\n');
   for (const line of lines) {
-    const { version, ...user } = JSON.parse(line) as User & { version: number };
-    users.apply(user.id, version, user);
+    const user = JSON.parse(line) as User;
+    users.apply(user.id, user.version, user);
   }
   return (JSON.parse(first) as { cursor: string }).cursor;
 }

@@ -22,7 +22,7 @@ await runCommand(async (config) => {
   await using passwords = startPasswords();
   console.log(introduction);
   const prompt = start({ prompt: 'rollcall> ', useGlobal: true });
-  const parts = { db: pool, passwords, eventPayload: config.EVENT_PAYLOAD };
+  const parts = { db: pool, passwords, eventPayload: config.EVENT_PAYLOAD, confusables: config.USERNAME_CONFUSABLES };
   Object.assign(prompt.context, { pool, config, passwords, parts, queries, commands });
   await new Promise<void>((resolve) => {
     prompt.once('exit', resolve);

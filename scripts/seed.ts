@@ -44,7 +44,7 @@ await runCommand(async (config) => {
   // One for all: a hash for each would take most of the time, at about a hundred a second.
   const hash = await hashOnce();
   const passwords = { waiting: 0, hash: async () => hash, verify: async () => false, async [Symbol.asyncDispose]() {} };
-  const parts = { db: pool, passwords, eventPayload: config.EVENT_PAYLOAD };
+  const parts = { db: pool, passwords, eventPayload: config.EVENT_PAYLOAD, confusables: config.USERNAME_CONFUSABLES };
 
   const random = generator(seed);
   const pick = (names: readonly string[]) => names[Math.floor(random() * names.length)] ?? '';

@@ -43,6 +43,7 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   '@prometheus-io/client': ['platform/telemetry'],
   '@fastify/fast-json-stringify-compiler': ['platform/http'],
   '@node-rs/argon2': ['platform/security'],
+  unhomoglyph: ['platform/runtime'],
   typebox: [
     'config',
     'platform/feature',

@@ -12,7 +12,7 @@ const { port, url } = readInput<{ port: number; url: string }>();
 const settings = connectionSettings(url);
 const pool = new pg.Pool({ connectionString: url, statement_timeout: settings.statementTimeoutMs, max: settings.poolSize });
 const db: Db = { query: async (text, values) => (await pool.query(text, values as unknown[])).rows };
-const parts = { db, passwords: undefined as never, eventPayload: 'full' as const };
+const parts = { db, passwords: undefined as never, eventPayload: 'full' as const, confusables: 'refuse' as const };
 
 const app = fastify();
 app.get('/ready', async () => 'ready');

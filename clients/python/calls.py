@@ -22,8 +22,9 @@ def call(operation, method, path, model=None, body=None):
 
 user = call("createUser", "POST", "/users/", models.User, models.NewUser(name="Ada", surname="Lovelace", password="correct horse battery"))
 path = f"/users/{user.id}"
-call("getUser", "GET", path, models.User)
+call("getUser", "GET", path, models.UserView)
 assert call("updateUser", "PUT", path, models.User, models.UserChange(surname="King")).surname == "King"
+assert call("patchUser", "PATCH", path, models.User, models.UserPatch(locale="de")).locale == "de"
 assert call("listUsers", "GET", "/users/?per_page=100", models.UserPage).users
 assert "cursor" in json.loads(call("getUsersSnapshot", "GET", "/users/snapshot").splitlines()[0])
 call("deleteUser", "DELETE", path, models.Deletion)

@@ -27,7 +27,11 @@ const created: User = told(
 const id: number = created.id;
 const path = { id };
 told('getUser', await client.GET('/users/{id}', { params: { path } }));
+told('getUser', await client.GET('/users/{id}', { params: { path, query: { fields: ['name', 'version'] } } }));
 told('updateUser', await client.PUT('/users/{id}', { params: { path }, body: { surname: 'King', password: null } }));
+const header = { 'if-match': '"2"' };
+const patch = { params: { path, header }, body: { attributes: { department: 'Sales' }, locale: null } };
+told('patchUser', await client.PATCH('/users/{id}', patch));
 const page = told('listUsers', await client.GET('/users/', { params: { query: { page: 1, per_page: 100 } } }));
 const names: string[] = page.users.map(({ name, surname }) => `${name} ${surname}`);
 if (!names.includes('Ada King')) throw new Error(`The page holds ${names.join(', ')}.`);

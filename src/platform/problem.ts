@@ -23,6 +23,7 @@ export const problems = defineProblems({
   not_found: { status: 404, title: 'Not found' },
   method_not_allowed: { status: 405, title: 'Method not allowed' },
   request_timeout: { status: 408, title: 'Request timeout' },
+  patch_conflict: { status: 409, title: 'Patch does not fit', example: 'Operation 2 does not fit: the value is another.' },
   body_too_large: { status: 413, title: 'Body too large', example: 'The body is larger than 32 KiB.' },
   unsupported_media_type: { status: 415, title: 'Unsupported media type' },
   expectation_failed: { status: 417, title: 'Expectation failed' },

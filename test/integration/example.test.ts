@@ -10,7 +10,8 @@ import { startService, type TestService } from '../support/service.ts';
 async function checksumOf({ database }: TestService): Promise<string> {
   const utc = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as ${column}`;
   const rows = await database.query<{ id: string; version: string }>(
-    `select id, name, surname, ${utc('created_at')}, ${utc('updated_at')}, version from "user" order by "user".id`,
+    `select id, name, surname, email, username, external_id, status, attributes, locale, time_zone, ${utc('email_verified_at')}, version, ${utc('created_at')}, ${utc('updated_at')}
+     from "user" order by "user".id`,
   );
   return createHash('sha256')
     .update(JSON.stringify(rows.map((row) => ({ ...row, id: Number(row.id), version: Number(row.version) }))))

@@ -82,21 +82,21 @@ suite('bodies', () => {
     assert.deepEqual([status, problem.code], [413, 'body_too_large']);
   });
 
-  test('more than 32 levels or 1,000 members get a 400, in JSON and MessagePack', async () => {
+  test('more than 32 levels or 2,000 members get a 400, in JSON and MessagePack', async () => {
     const nested = (depth: number) => JSON.parse(`${'['.repeat(depth)}${']'.repeat(depth)}`);
     const object = (size: number) => Object.fromEntries(Array.from({ length: size }, (_, n) => [`k${n}`, n]));
     const deep = [400, 'malformed_body', 'The body is nested more than 32 levels deep.'];
-    const wide = [400, 'malformed_body', 'The body has more than 1000 members.'];
+    const wide = [400, 'malformed_body', 'The body has more than 2000 members.'];
     const cases: [what: string, value: unknown, expected: unknown[]][] = [
       ['lists', nested(33), deep],
       ['lists in a field', { name: nested(32) }, deep],
       ['objects', JSON.parse(`${'{"a":'.repeat(33)}1${'}'.repeat(33)}`), deep],
-      ['a long list', Array(1001).fill(0), wide],
-      ['a long list in a field', { name: Array(1000).fill(0) }, wide],
-      ['a wide object', object(1001), wide],
-      ['a wide object in a field', { name: object(1000) }, wide],
-      ['many empty lists', Array(501).fill([]), wide],
-      ['many short lists', Array(500).fill([1, 2]), wide],
+      ['a long list', Array(2001).fill(0), wide],
+      ['a long list in a field', { name: Array(2000).fill(0) }, wide],
+      ['a wide object', object(2001), wide],
+      ['a wide object in a field', { name: object(2000) }, wide],
+      ['many empty lists', Array(1001).fill([]), wide],
+      ['many short lists', Array(1000).fill([1, 2]), wide],
     ];
     for (const [what, value, expected] of cases) {
       assert.deepEqual(await refused(json, JSON.stringify(value)), expected, what);
@@ -105,8 +105,8 @@ suite('bodies', () => {
     }
     for (const [what, value] of [
       ['lists', nested(32)],
-      ['a list', Array(1000).fill(0)],
-      ['an object', object(1000)],
+      ['a list', Array(2000).fill(0)],
+      ['an object', object(2000)],
       ['brackets and commas in text', { name: `[[{{,\\"${'[{,'.repeat(3000)}` }],
       ['brackets and commas in a key', { [`[${'{,'.repeat(2000)}`]: 1 }],
       ['backslashes and quotes in text', { name: '\\"'.repeat(2000), [`\\${'['.repeat(100)}`]: '"' }],
@@ -116,7 +116,7 @@ suite('bodies', () => {
       assert.deepEqual((await refused(msgpack, encode(value))).slice(0, 2), [status, code], what);
     }
     for (const [what, body] of [
-      ['one key again and again', `{${'"a":1,'.repeat(1000)}"a":1}`],
+      ['one key again and again', `{${'"a":1,'.repeat(2000)}"a":1}`],
       ['lists that never end', '['.repeat(32 * kibibyte)],
       ['commas alone', ','.repeat(32 * kibibyte)],
       ['lists that end before they begin', `${']'.repeat(100)}${'['.repeat(1000)}`],

@@ -97,9 +97,12 @@ suite('with CORS_ORIGINS', () => {
     });
     assert.deepEqual(
       [status, headers.get('access-control-allow-origin'), headers.get('access-control-allow-methods'), headers.get('allow')],
-      [204, listed, 'GET, HEAD, POST, PUT, DELETE', 'DELETE, GET, HEAD, OPTIONS, PUT'],
+      [204, listed, 'GET, HEAD, POST, PUT, PATCH, DELETE', 'DELETE, GET, HEAD, OPTIONS, PATCH, PUT'],
     );
-    assert.match(headers.get('access-control-allow-headers') ?? '', /content-type, last-event-id, traceparent, x-request-id/);
+    assert.match(
+      headers.get('access-control-allow-headers') ?? '',
+      /content-type, if-match, if-none-match, last-event-id, traceparent, x-request-id/,
+    );
   });
 
   test('any other origin gets no CORS headers, however similar it is', async () => {

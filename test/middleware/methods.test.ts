@@ -7,7 +7,7 @@ import { send } from '../support/socket.ts';
 
 const allowed = {
   '/users/': ['GET', 'HEAD', 'OPTIONS', 'POST'],
-  '/users/1': ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PUT'],
+  '/users/1': ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'PUT'],
   '/health': ['GET', 'HEAD', 'OPTIONS'],
   '/ready': ['GET', 'HEAD', 'OPTIONS'],
   '/metrics': ['GET', 'HEAD', 'OPTIONS'],
@@ -60,7 +60,7 @@ suite('methods', () => {
 
   test('OPTIONS * lists every method of the service', async () => {
     const { status, headers } = await ask('OPTIONS', '*');
-    assert.deepEqual([status, headers.get('allow')], [204, 'DELETE, GET, HEAD, OPTIONS, POST, PUT']);
+    assert.deepEqual([status, headers.get('allow')], [204, 'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT']);
     assert.equal((await ask('GET', '*')).status, 404);
   });
 

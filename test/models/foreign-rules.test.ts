@@ -54,7 +54,7 @@ const refusals: readonly [string, string[], string[], object, string[]][] = [
     { name: 'Zoe' },
     ['name'],
   ],
-  ['a column that must be filled', ['alter table "user" add email text not null'], ['alter table "user" drop email'], {}, []],
+  ['a column that must be filled', ['alter table "user" add nickname text not null'], ['alter table "user" drop nickname'], {}, []],
   [
     'a generated column',
     ['alter table "user" add n integer generated always as (1 / (length(surname) - 1)) stored'],

@@ -75,7 +75,7 @@ for (const version of versions) {
       await ask(service);
       await service.line(({ event }) => event === `Received event user.deleted with user_id=${requests}`);
       await assertPlannedOnce('planned', [
-        '"user" where id = any',
+        'where id = any',
         'update "user"',
         'insert into "user"',
         'delete from "user"',

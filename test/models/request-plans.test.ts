@@ -19,6 +19,8 @@ const rowsMax = 60_000;
 
 const seed = [
   `insert into "user" (name, surname, password) select 'Name ' || n, 'Surname ' || n, 'x' from generate_series(1, ${users}) as n`,
+  `insert into identifier (kind, value, user_id) select kind, 'user' || n, n from generate_series(1, ${users}) as n, unnest(array['email', 'username', 'username_skeleton']) as kind`,
+  `insert into user_login (user_id, last_login_at) select n, now() from generate_series(1, ${users}) as n`,
   `insert into event (position, logged_at, event_id, event_type, subject, occurred_at, trace_id, traceparent, data)
    select n, now() - interval '1 hour', gen_random_uuid(), case n when 150000 then 'user.deleted' else 'user.created' end, 'user:' || n,
      now(), 'trace-' || n, '', json_build_object('user_id', n, 'version', 1, 'changed', json_build_array('name'))
@@ -32,7 +34,9 @@ const seed = [
   'vacuum analyze',
 ];
 
-type Request = readonly [method: string, path: string, body?: object];
+type Request = readonly [method: string, path: string, body?: object, headers?: Record<string, string>];
+
+const identifiers = (name: string) => ({ email: `${name}@example.com`, username: name, external_id: name });
 
 /** By the name of the operation in the OpenAPI document, so that none is forgotten. */
 function requestsOf(eventsAfter: (position: number) => string): Readonly<Record<string, readonly Request[]>> {
@@ -40,7 +44,12 @@ function requestsOf(eventsAfter: (position: number) => string): Readonly<Record<
   const usersAfter = (id: number) => formatKeyCursor('users', String(id));
   const letter = `/subscriptions/${queue}/dead-letters`;
   return {
-    createUser: [['POST', '/users/', { name: 'John', surname: 'Doe', password: 'correct horse' }]],
+    createUser: [
+      ['POST', '/users/', { name: 'John', surname: 'Doe', password: 'correct horse' }],
+      ...[1, 2].map(
+        (): Request => ['POST', '/users/', { name: 'John', surname: 'Doe', password: 'correct horse', ...identifiers('taken') }],
+      ),
+    ],
     getUser: get('/users/1', `/users/${users / 2}`, '/users/900000'),
     listUsers: get(
       '/users/',
@@ -53,9 +62,26 @@ function requestsOf(eventsAfter: (position: number) => string): Readonly<Record<
       ['PUT', `/users/${users / 2}`, { name: 'Jane' }],
       ['PUT', `/users/${users / 2 + 1}`, { password: 'battery staple' }],
       ['PUT', '/users/900000', { name: 'Jane' }],
+      ['PUT', `/users/${users / 2 + 3}`, identifiers('first')],
+      ['PUT', `/users/${users / 2 + 3}`, identifiers('second')],
+      ['PUT', `/users/${users / 2 + 4}`, identifiers('second')],
+      ['PUT', `/users/${users / 2}`, { name: 'Joan' }, { 'if-match': '"1"' }],
+    ],
+    getUserByEmail: get('/users/by-email/nobody@example.com', '/users/by-email/second@example.com'),
+    getUserByUsername: get('/users/by-username/nobody', '/users/by-username/user7'),
+    getUserByExternalId: get('/users/by-external-id/second'),
+    lookUpUsers: [
+      ['POST', '/users/lookup', { ids: Array.from({ length: 500 }, (_, n) => n * 300 + 1), emails: ['second@example.com'] }],
+      ['POST', '/users/lookup', { usernames: Array.from({ length: 1000 }, (_, n) => `user${n * 100}`) }],
+    ],
+    patchUser: [
+      ['PATCH', `/users/${users / 2}`, { name: 'Jill', email: null }],
+      ['PATCH', `/users/${users / 2}`, { attributes: { a: 1 } }],
+      ['PATCH', `/users/${users / 2}`, [{ op: 'add', path: '/attributes/b', value: 2 }], { 'content-type': 'application/json-patch+json' }],
     ],
     deleteUser: [
       ['DELETE', `/users/${users / 2 + 2}`],
+      ['DELETE', `/users/${users / 2 + 3}`],
       ['DELETE', '/users/900000'],
     ],
     listEvents: get(
@@ -125,6 +151,7 @@ for (const version of versions) {
         'update "user"',
         'delete from "user"',
         'user_count_sum',
+        'from identifier where',
         'from event ',
       ])
         assert.ok(
@@ -143,8 +170,8 @@ for (const version of versions) {
       const cursor = parseCursor(json.next);
       assert.ok(cursor !== undefined);
       const requests = requestsOf((position) => formatCursor({ ...cursor, position: String(position) }));
-      for (const [method, path, body] of Object.values(requests).flat()) {
-        const { status, text } = await service.call(method, path, body);
+      for (const [method, path, body, headers] of Object.values(requests).flat()) {
+        const { status, text } = await service.call(method, path, body, headers);
         assert.ok(status < 500, `${method} ${path}: ${text}`);
       }
     }

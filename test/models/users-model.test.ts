@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, suite, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { createDatabase, keepAnnounced, type TestDatabase } from '../support/database.ts';
 import type { Line } from '../support/log.ts';
@@ -10,9 +11,26 @@ import { type Answer, startService, type TestService } from '../support/service.
 
 const runs = Number(process.env['MODEL_RUNS'] ?? 200);
 
-type User = { id: number; name: string; surname: string; created_at: string; updated_at: string };
-type Fields = { name: string; surname: string; password: string };
-type Known = { shown: User; password: string; version: number };
+type User = {
+  id: number;
+  name: string;
+  surname: string;
+  email: string | null;
+  username: string | null;
+  status: string;
+  attributes: Record<string, unknown>;
+  email_verified_at: string | null;
+  version: number;
+  created_at: string;
+  updated_at: string;
+  last_login_at: null;
+} & Record<'external_id' | 'locale' | 'time_zone', string | null>;
+const fieldNames = [
+  ...(['name', 'surname', 'password', 'email', 'username', 'external_id', 'status', 'attributes', 'locale', 'time_zone'] as const),
+  'email_verified_at' as const,
+];
+type Change = { [Name in (typeof fieldNames)[number]]?: unknown };
+type Known = { shown: User; password: string };
 /** An event of the model: what the change that was made with this trace id must have said. */
 type Expected = { event_type: string; trace_id: string; data: Record<string, unknown> };
 type Announced = Expected & { event_id: string };
@@ -35,6 +53,26 @@ const passwords = fc.constantFrom(
   '\u{1f511}'.repeat(8),
   'x'.repeat(128),
 );
+// Some are the same address, or the same name.
+const emails = fc.constantFrom('ann@example.com', 'ANN@Example.com', 'bob@example.com', 'zo\u00eb@example.com', 'zoe\u0308@EXAMPLE.com');
+const usernames = fc.constantFrom('ann', 'Ann', 'bob', 'b\u043eb');
+const attributes = fc.constantFrom<object>({}, { a: 1 }, { a: { b: null, c: [1] } }, { '\u00fc': 'x' });
+const changes = fc.record(
+  {
+    name: fc.option(names),
+    surname: fc.option(names),
+    password: fc.option(passwords, { freq: 3 }),
+    email: fc.option(emails),
+    username: fc.option(usernames),
+    status: fc.option(fc.constantFrom('active', 'suspended')),
+    attributes: fc.option(attributes),
+    locale: fc.option(fc.constantFrom('de', 'de-CH')),
+    email_verified_at: fc.option(fc.constant('2025-01-01T10:00:00.000000Z')),
+  },
+  { requiredKeys: [], noNullPrototype: true },
+);
+/** What `If-Match` names, against the version that the user has. */
+const matches = fc.constantFrom<number | undefined>(undefined, undefined, 0, -1);
 const broken = fc.constantFrom<object>(
   { name: '' },
   { surname: 5 },
@@ -48,21 +86,24 @@ const who = fc.nat({ max: 12 });
 const command = fc.oneof(
   {
     weight: 3,
-    arbitrary: fc.record({ do: fc.constant('create' as const), fields: fc.record({ name: names, surname: names, password: passwords }) }),
+    arbitrary: fc.record({
+      do: fc.constant('create' as const),
+      fields: fc
+        .tuple(changes, fc.record({ name: names, surname: names, password: passwords }))
+        .map(([change, required]): Change => ({ ...change, ...required })),
+    }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('get' as const), who }) },
   {
     weight: 5,
     arbitrary: fc.record({
-      do: fc.constant('put' as const),
+      do: fc.constantFrom('put' as const, 'merge' as const, 'operations' as const),
       who,
-      change: fc.record(
-        { name: fc.option(names), surname: fc.option(names), password: fc.option(passwords, { freq: 3 }) },
-        { requiredKeys: [], noNullPrototype: true },
-      ),
+      change: changes,
+      match: matches,
     }),
   },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('delete' as const), who }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('delete' as const), who, match: matches }) },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -91,7 +132,7 @@ suite('the model of the users table', () => {
 
   test('agrees with every answer and event: data, order and trace id', async () => {
     const property = fc.asyncProperty(fc.array(command, { minLength: 1, maxLength: 24, size: 'max' }), async (commands) => {
-      await database.query('truncate "user", announced');
+      await database.query('truncate "user", identifier, announced');
       const expected: Expected[] = [];
       const model = new Model(service, expected);
       try {
@@ -155,9 +196,11 @@ class Model {
       case 'get':
         return this.#get(this.#idOf(step.who));
       case 'put':
-        return this.#put(this.#idOf(step.who), step.change);
+      case 'merge':
+      case 'operations':
+        return this.#change(step.do, this.#idOf(step.who), step.change, step.match);
       case 'delete':
-        return this.#delete(this.#idOf(step.who));
+        return this.#delete(this.#idOf(step.who), step.match);
       case 'list':
         return this.#list(step.page, step.perPage);
       case 'break':
@@ -169,64 +212,92 @@ class Model {
     return this.#idsEver[place % (this.#idsEver.length + 1)] ?? Number.MAX_SAFE_INTEGER;
   }
 
-  async #call(method: string, path: string, body?: object): Promise<Answer & { traceId: string }> {
+  async #call(method: string, path: string, body?: object, headers: Record<string, string> = {}): Promise<Answer & { traceId: string }> {
     const traceId = randomUUID();
-    const answer = await this.#service.call(method, path, body, { 'x-request-id': traceId });
+    const answer = await this.#service.call(method, path, body === undefined ? undefined : JSON.stringify(body), {
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+      ...headers,
+      'x-request-id': traceId,
+    });
     assert.equal(answer.headers.get('x-trace-id'), traceId);
     return { ...answer, traceId };
   }
 
-  #expect(event: string, traceId: string, { shown, version }: Known, more: object): void {
-    this.#expected.push({ event_type: `user.${event}`, trace_id: traceId, data: { user_id: shown.id, version, ...more } });
+  #expect(event: string, traceId: string, { id, version }: { id: number; version: number }, more: object): void {
+    this.#expected.push({ event_type: `user.${event}`, trace_id: traceId, data: { user_id: id, version, ...more } });
   }
 
-  async #create(fields: Fields): Promise<void> {
+  /** Which of these identifiers another user has. */
+  #taken({ email, username }: Change, id?: number): string[] {
+    const others = [...this.#users.values()].map(({ shown }) => shown).filter((user) => user.id !== id);
+    const isSame = (one: unknown, other: string | null, key: (text: string) => string) =>
+      typeof one === 'string' && other !== null && key(one) === key(other);
+    return [
+      ...(others.some((user) => isSame(email, user.email, emailKey)) ? ['email'] : []),
+      ...(others.some((user) => isSame(username, user.username, usernameKey)) ? ['username'] : []),
+    ];
+  }
+
+  async #create(fields: Change): Promise<void> {
+    const given = read(fields);
     const { status, json, headers, traceId } = await this.#call('POST', '/users/', fields);
+    const taken = this.#taken(given);
+    if (taken.length > 0) return assertTaken({ status, json }, taken);
     assert.equal(status, 201);
     const { id, created_at } = json;
     assert.ok(id > (this.#idsEver.at(-1) ?? 0), 'ids grow');
     assert.equal(headers.get('location'), `/users/${id}`);
-    const { name, surname, password } = read(fields) as Fields;
-    assert.deepEqual(json, { id, name, surname, created_at, updated_at: created_at });
-    const user = { shown: json as User, password, version: 1 };
-    this.#users.set(id, user);
+    const { password, ...others } = given;
+    const times = { created_at, updated_at: created_at, last_login_at: null };
+    const shown = { ...nothing, ...others, id, version: 1, ...times } as User;
+    assert.deepEqual([json, headers.get('etag')], [shown, '"1"']);
+    this.#users.set(id, { shown, password: String(password) });
     this.#idsEver.push(id);
-    this.#expect('created', traceId, user, { changed: ['name', 'surname', 'password'], user: json });
+    this.#expect('created', traceId, shown, { changed: fieldNames.filter((name) => given[name] !== undefined), user: stateOf(shown) });
   }
 
   async #get(id: number): Promise<void> {
     const answer = await this.#call('GET', `/users/${id}`);
     const user = this.#users.get(id);
     if (user === undefined) assertNobody(answer, id);
-    else assert.deepEqual([answer.status, answer.json], [200, user.shown]);
+    else assert.deepEqual([answer.status, answer.json, answer.headers.get('etag')], [200, user.shown, `"${user.shown.version}"`]);
   }
 
-  async #put(id: number, change: Partial<Record<keyof Fields, string | null>>): Promise<void> {
-    const { traceId, ...answer } = await this.#call('PUT', `/users/${id}`, change);
+  async #change(how: 'put' | 'merge' | 'operations', id: number, sent: Change, match: number | undefined): Promise<void> {
     const user = this.#users.get(id);
+    const change = how === 'put' ? sent : withoutNulls(sent, ['name', 'surname', 'password']);
+    const body = how === 'operations' ? operationsOf(change) : change;
+    const headers = { ...typeOf[how], ...(match !== undefined && { 'if-match': `"${(user?.shown.version ?? 1) + match}"` }) };
+    const { traceId, ...answer } = await this.#call(how === 'put' ? 'PUT' : 'PATCH', `/users/${id}`, body, headers);
     if (user === undefined) return assertNobody(answer, id);
-    const given = read(change);
-    const now = { ...user.shown, password: user.password };
-    const changed = (['name', 'surname', 'password'] as const).filter((field) => given[field] !== undefined && given[field] !== now[field]);
-    const { name, surname, password } = { ...now, ...given };
+    if (match === -1) return assert.deepEqual([answer.status, answer.json.code], [412, 'version_mismatch']);
+    const now: Change & User = { ...user.shown, password: user.password };
+    const given = how === 'put' ? read(change) : patched(now, change, how);
+    const isNew = (name: keyof Change) => given[name] !== undefined && !isDeepStrictEqual(given[name], now[name]);
+    const isEnded = isNew('email') && given.email_verified_at === undefined && now.email_verified_at !== null;
+    const changed = fieldNames.filter((name) => isNew(name) || (name === 'email_verified_at' && isEnded));
+    const taken = this.#taken(Object.fromEntries(changed.map((name) => [name, given[name]])), id);
+    if (taken.length > 0) return assertTaken(answer, taken);
     const { updated_at } = answer.json;
     if (changed.length === 0) assert.equal(updated_at, now.updated_at, 'no change moves no timestamp');
     else assert.ok(updated_at > now.updated_at, `updated_at grows: ${now.updated_at}, then ${updated_at}`);
-    const shown = { id, name, surname, created_at: now.created_at, updated_at };
+    const version = now.version + (changed.length === 0 ? 0 : 1);
+    const { password, ...shown } = { ...now, ...given, ...(isEnded && { email_verified_at: null }), version, updated_at };
     assert.deepEqual([answer.status, answer.json], [200, shown]);
     if (changed.length === 0) return;
-    const next = { shown, password, version: user.version + 1 };
-    this.#users.set(id, next);
-    this.#expect('updated', traceId, next, { changed, user: shown });
+    this.#users.set(id, { shown: shown as User, password: String(password) });
+    this.#expect('updated', traceId, shown, { changed, user: stateOf(shown as User) });
   }
 
-  async #delete(id: number): Promise<void> {
-    const { traceId, ...answer } = await this.#call('DELETE', `/users/${id}`);
+  async #delete(id: number, match: number | undefined): Promise<void> {
     const user = this.#users.get(id);
+    const headers: Record<string, string> = match === undefined ? {} : { 'if-match': `"${(user?.shown.version ?? 1) + match}"` };
+    const { traceId, ...answer } = await this.#call('DELETE', `/users/${id}`, undefined, headers);
     if (user === undefined) return assertNobody(answer, id);
+    if (match === -1) return assert.deepEqual([answer.status, answer.json.code], [412, 'version_mismatch']);
     assert.deepEqual([answer.status, answer.json], [200, { message: `User with id ${id} has been deleted` }]);
     this.#users.delete(id);
-    this.#expect('deleted', traceId, { ...user, version: user.version + 1 }, {});
+    this.#expect('deleted', traceId, { id, version: user.shown.version + 1 }, {});
   }
 
   async #list(page: number, perPage: number): Promise<void> {
@@ -248,10 +319,62 @@ class Model {
   }
 }
 
-// As the service is to read them: null is left out, text normalised, names trimmed.
-function read(fields: Partial<Record<keyof Fields, string | null>>): Partial<Fields> {
-  const given = Object.entries(fields).filter((entry): entry is [string, string] => entry[1] !== null && entry[1] !== undefined);
-  return Object.fromEntries(given.map(([key, text]) => [key, key === 'password' ? text.normalize('NFC') : text.normalize('NFC').trim()]));
+/** Of a user who brings only what it must. */
+const nothing = {
+  ...{ email: null, username: null, external_id: null, status: 'active', attributes: {} },
+  ...{ locale: null, time_zone: null, email_verified_at: null },
+};
+const stateOf = ({ last_login_at: _, ...state }: User) => state;
+const emailKey = (text: string) => text.normalize('NFKC').toLowerCase();
+/** Of the names that are used here. */
+const usernameKey = (text: string) => text.toLowerCase().replaceAll('\u043e', 'o');
+
+const typeOf: Readonly<Record<string, Record<string, string>>> = {
+  put: {},
+  merge: { 'content-type': 'application/merge-patch+json' },
+  operations: { 'content-type': 'application/json-patch+json' },
+};
+
+/** As JSON Patch: each field gets its value. */
+function operationsOf(change: Change): object[] {
+  return Object.entries(change).map(([name, value]) =>
+    value === null ? { op: 'replace', path: `/${name}`, value: null } : { op: 'add', path: `/${name}`, value },
+  );
+}
+
+/** What a patch makes of the fields that it names. */
+function patched(now: Change, change: Change, how: 'merge' | 'operations'): Change {
+  const given = read(change);
+  for (const [name, value] of Object.entries(change)) {
+    if (value === null) Object.assign(given, { [name]: nothing[name as keyof typeof nothing] });
+    else if (name === 'attributes' && how === 'merge') given.attributes = merged(now.attributes as object, value as object);
+  }
+  return given;
+}
+
+function merged(target: unknown, patch: unknown): unknown {
+  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
+  const base: Record<string, unknown> = typeof target === 'object' && target !== null && !Array.isArray(target) ? { ...target } : {};
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) delete base[name];
+    else base[name] = merged(base[name], value);
+  }
+  return base;
+}
+
+function withoutNulls(change: Change, names: readonly string[]): Change {
+  return Object.fromEntries(Object.entries(change).filter(([name, value]) => value !== null || !names.includes(name)));
+}
+
+// As the service is to read them: null is left out, text normalised, and trimmed but for passwords.
+function read(fields: Change): Change {
+  const normal = (key: string, text: string) => (key === 'password' ? text.normalize('NFC') : text.normalize('NFC').trim());
+  const given = Object.entries(fields).filter(([, value]) => value !== null && value !== undefined);
+  return Object.fromEntries(given.map(([key, value]) => [key, typeof value === 'string' ? normal(key, value) : value]));
+}
+
+function assertTaken({ status, json }: Pick<Answer, 'status' | 'json'>, taken: readonly string[]): void {
+  assert.deepEqual([status, json.code, json.extra.map(({ key }: { key: string }) => key)], [409, 'already_taken', taken]);
 }
 
 function assertNobody({ status, json }: Answer, id: number): void {

@@ -30,12 +30,17 @@ func main() {
 
 	created := must(api.CreateUserWithResponse(ctx, client.NewUser{Name: "Ada", Surname: "Lovelace", Password: "correct horse battery"}))
 	user := told("createUser", created.JSON201, created.Body)
-	read := must(api.GetUserWithResponse(ctx, user.Id))
+	read := must(api.GetUserWithResponse(ctx, user.Id, nil))
 	told("getUser", read.JSON200, read.Body)
 	surname := "King"
-	updated := must(api.UpdateUserWithResponse(ctx, user.Id, client.UserChange{Surname: &surname}))
+	updated := must(api.UpdateUserWithResponse(ctx, user.Id, nil, client.UserChange{Surname: &surname}))
 	if told("updateUser", updated.JSON200, updated.Body).Surname != surname {
 		panic("the surname is the old one")
+	}
+	locale := "de"
+	patched := must(api.PatchUserWithResponse(ctx, user.Id, nil, client.UserPatch{Locale: &locale}))
+	if *told("patchUser", patched.JSON200, patched.Body).Locale != locale {
+		panic("the locale is the old one")
 	}
 	perPage := 100
 	page := must(api.ListUsersWithResponse(ctx, &client.ListUsersParams{PerPage: &perPage}))
@@ -44,7 +49,7 @@ func main() {
 	}
 	snapshot := must(api.GetUsersSnapshotWithResponse(ctx))
 	told("getUsersSnapshot", &snapshot.Body, nil)
-	deleted := must(api.DeleteUserWithResponse(ctx, user.Id))
+	deleted := must(api.DeleteUserWithResponse(ctx, user.Id, nil))
 	told("deleteUser", deleted.JSON200, deleted.Body)
 
 	types := []client.EventType{client.UserCreated, client.UserDeleted}
@@ -79,7 +84,7 @@ func main() {
 	metrics := must(api.GetMetricsWithResponse(ctx))
 	told("getMetrics", &metrics.Body, nil)
 
-	missing := must(api.GetUserWithResponse(ctx, user.Id))
+	missing := must(api.GetUserWithResponse(ctx, user.Id, nil))
 	if missing.ApplicationproblemJSON404 == nil || missing.ApplicationproblemJSON404.Code != "user_not_found" {
 		panic("a deleted user is no problem: " + string(missing.Body))
 	}

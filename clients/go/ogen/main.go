@@ -39,6 +39,11 @@ func main() {
 	if told[*client.GetUserOKHeaders]("updateUser", updated, err).Response.Surname != "King" {
 		panic("the surname is the old one")
 	}
+	patch := client.PatchUserReqApplicationJSON(client.UserPatch{Locale: client.NewOptNilString("de")})
+	patched, err := api.PatchUser(ctx, &patch, client.PatchUserParams{ID: id})
+	if told[*client.UserHeaders]("patchUser", patched, err).Response.Locale.Value != "de" {
+		panic("the locale is the old one")
+	}
 	page, err := api.ListUsers(ctx, client.ListUsersParams{PerPage: client.NewOptInt(100)})
 	if len(told[*client.UserPageHeaders]("listUsers", page, err).Response.Users) < 1 {
 		panic("the page is empty")

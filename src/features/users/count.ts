@@ -76,7 +76,7 @@ export async function recount(pool: Pool): Promise<void> {
     await tx.query('set local statement_timeout = 0');
     await tx.query('lock table "user" in share mode');
     await tx.query('truncate user_count, user_count_sum, user_count_delta');
-    await tx.query(`insert into user_count (block, status, count) select id / 1000, 'active', count(*) from "user" group by 1`);
+    await tx.query(`insert into user_count (block, status, count) select id / 1000, status, count(*) from "user" group by 1, 2`);
     await tx.query(
       'insert into user_count_sum (blocks, status, count) select block / 100, status, sum(count) from user_count group by 1, 2',
     );

@@ -4,7 +4,7 @@ import type { TSchema } from 'typebox';
 import { Envelope, type EventDefinition } from '../../platform/events/contract/envelope.ts';
 import { Type } from '../../platform/runtime/schema.ts';
 import { fieldNames, requiredNames } from './fields.ts';
-import { exampleUser, idMax, User } from './schemas.ts';
+import { exampleState, idMax, UserState } from './schemas.ts';
 
 const Subject = {
   user_id: Type.Integer({ minimum: 1, maximum: idMax }),
@@ -19,10 +19,15 @@ const Field = Type.String({
   examples: [...fieldNames],
 });
 const Changed = Type.Array(Field, { minItems: 1, uniqueItems: true, description: 'The fields that got a new value.' });
+// Events from before a field was added are without it, and still come.
+const always: ReadonlySet<string> = new Set(['id', ...requiredNames, 'created_at', 'updated_at']);
 const Snapshot = Type.Optional(
   Type.Object(
-    { ...User.properties },
-    { additionalProperties: false, description: 'The user after the change; absent with EVENT_PAYLOAD=id.' },
+    Object.fromEntries(Object.entries(UserState.properties).map(([name, part]) => [name, always.has(name) ? part : Type.Optional(part)])),
+    {
+      additionalProperties: false,
+      description: 'The user after the change; absent with EVENT_PAYLOAD=id. Fields that are newer than the event are absent.',
+    },
   ),
 );
 
@@ -34,7 +39,7 @@ export const kind = 'user';
 
 const envelope = {
   event_id: '01940a3e-5c00-7c48-9f25-e0b39a08fcaa',
-  occurred_at: exampleUser.updated_at,
+  occurred_at: exampleState.updated_at,
   trace_id: '0b9a3ad4-7f0e-4a1c-9d2f-6f3c1c2b7a10',
 };
 
@@ -47,13 +52,13 @@ export const created = define('user.created', 'UserCreated', Changes, 'A user wa
   user_id: 1,
   version: 1,
   changed: [...requiredNames],
-  user: exampleUser,
+  user: exampleState,
 });
 export const updated = define('user.updated', 'UserUpdated', Changes, 'A user was updated.', {
   user_id: 1,
   version: 2,
   changed: ['surname'],
-  user: { ...exampleUser, surname: 'Roe', updated_at: '2025-01-02T10:00:00.000000Z' },
+  user: { ...exampleState, surname: 'Roe', version: 2, updated_at: '2025-01-02T10:00:00.000000Z' },
 });
 export const deleted = define('user.deleted', 'UserDeleted', Deletion, 'A user was deleted.', { user_id: 1, version: 3 });
 

@@ -3,9 +3,11 @@ import type { Static, TObject } from 'typebox';
 import type { Feature } from '../../platform/feature.ts';
 import { startCounting } from './count.ts';
 import { definitions } from './events.ts';
+import { addLists } from './lists.ts';
+import { addLookups } from './lookups.ts';
 import { problems } from './problems.ts';
 import { addUsers } from './routes.ts';
-import { settings } from './settings.ts';
+import { readAttributesSchema, settings } from './settings.ts';
 import { addSnapshot } from './snapshot.ts';
 import { subscriptions } from './subscriptions.ts';
 
@@ -16,8 +18,23 @@ export const users: Feature<Static<TObject<typeof settings>>> = {
   events: definitions,
   subscriptions,
   loops: [startCounting],
-  routes(app, { db, reads, readers, streams, turns, passwords, onChange }, { EVENT_PAYLOAD, PASSWORD_LENGTH_MIN }) {
-    addUsers(app, { db, reads, passwords, eventPayload: EVENT_PAYLOAD, passwordLengthMin: PASSWORD_LENGTH_MIN, onChange });
+  routes(app, { db, reads, readers, streams, turns, passwords, onChange }, values) {
+    const { EVENT_PAYLOAD, PASSWORD_LENGTH_MIN, REQUIRE_IF_MATCH, USERNAME_CONFUSABLES, USER_ATTRIBUTES_SCHEMA } = values;
+    addUsers(app, {
+      db,
+      reads,
+      passwords,
+      eventPayload: EVENT_PAYLOAD,
+      confusables: USERNAME_CONFUSABLES,
+      fieldSettings: {
+        passwordLengthMin: PASSWORD_LENGTH_MIN,
+        attributesSchema: USER_ATTRIBUTES_SCHEMA === undefined ? undefined : readAttributesSchema(USER_ATTRIBUTES_SCHEMA),
+      },
+      requireIfMatch: REQUIRE_IF_MATCH,
+      onChange,
+    });
+    addLists(app, db);
+    addLookups(app, reads);
     addSnapshot(app, { db: readers, streams, turns });
   },
 };

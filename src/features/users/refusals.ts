@@ -59,6 +59,14 @@ async function columnsOf(db: Db, error: unknown): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
+const ownConstraints = [
+  'user_id_safe_integer',
+  'user_timestamps_range',
+  'user_status_known',
+  'user_attributes_object',
+  'user_keys_complete',
+];
+
 class Undone extends Error {}
 
 /** Of every hash that the service makes. */
@@ -72,7 +80,7 @@ export async function findContradiction(pool: Pool): Promise<string | undefined>
   const [table] = await pool.query<{ ruled: boolean }>(
     `select exists (
          select from pg_constraint
-         where conrelid = '"user"'::regclass and contype not in ('n', 'p') and conname not in ('user_id_safe_integer', 'user_timestamps_range')
+         where conrelid = '"user"'::regclass and contype not in ('n', 'p') and conname <> all($2)
        )
        or exists (select from pg_trigger where tgrelid = '"user"'::regclass and not tgisinternal)
        or exists (select from pg_rewrite where ev_class = '"user"'::regclass)
@@ -82,13 +90,13 @@ export async function findContradiction(pool: Pool): Promise<string | undefined>
          where attrelid = '"user"'::regclass and attnum > 0 and not attisdropped and attnotnull and not atthasdef and attidentity = ''
            and attname <> all($1)
        ) as ruled`,
-    [fieldNames],
+    [fieldNames, ownConstraints],
   );
   if (table?.ruled !== true) return undefined;
   try {
     return await pool.inTransaction(async (tx) => {
       // Under an id that no sequence gives out.
-      const values = requiredNames.map((name) => (name === 'password' ? 'x'.repeat(hashLength) : fields[name].example));
+      const values = requiredNames.map((name) => (name === 'password' ? 'x'.repeat(hashLength) : String(fields[name].example)));
       const rows = await tx.query(
         `insert into "user" (id, ${requiredNames.join(', ')}) overriding system value
          values ($1, ${requiredNames.map((_, n) => `$${n + 2}`).join(', ')}) returning id`,

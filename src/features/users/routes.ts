@@ -1,47 +1,80 @@
 // The users over HTTP.
 
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Db, Pool } from '../../platform/db/client.ts';
 import { clientNetwork } from '../../platform/http/client-address.ts';
-import { formatKeyCursor, notACursor, parseKeyCursor } from '../../platform/http/cursor.ts';
 import { mediaTypes } from '../../platform/http/negotiation.ts';
-import { limitDefault, Page, PageQuery, perPageDefault } from '../../platform/http/paging.ts';
+import { patchTypes } from '../../platform/http/patch.ts';
+import { etagOf, isUnchanged, versionsOf } from '../../platform/http/preconditions.ts';
 import { answer, bodyRefusals, reference, refusals } from '../../platform/http/responses.ts';
 import type { App } from '../../platform/http/server.ts';
-import { problems } from '../../platform/problem.ts';
+import { createCheck } from '../../platform/http/validation.ts';
+import { Problem, problems } from '../../platform/problem.ts';
 import { Type } from '../../platform/runtime/schema.ts';
 import type { Caller } from '../../platform/runtime/turns.ts';
-import { type CommandParts, createUser, deleteUser, updateUser } from './commands.ts';
+import { type CommandParts, createUser, deleteUser, updateUser, withoutNull } from './commands.ts';
+import type { FieldSettings } from './fields.ts';
+import { patchUser } from './patch.ts';
 import { problems as own } from './problems.ts';
-import { createUserReader, listUsers, listUsersAfter } from './queries.ts';
-import { exampleUser, NewUser, User, UserChange, UserId } from './schemas.ts';
+import { createUserReader } from './queries.ts';
+import {
+  etagHeader,
+  exampleUser,
+  fieldsParameter,
+  ifMatch,
+  ifNoneMatch,
+  NewUser,
+  User,
+  UserChange,
+  UserId,
+  UserMember,
+  UserOperations,
+  UserPatch,
+  UserView,
+  viewOf,
+} from './schemas.ts';
 
 export type UserRoutesParts = CommandParts & {
   readonly db: Pool;
   /** For reads of one row, which are many and short. */
   readonly reads: Db;
-  readonly passwordLengthMin: number;
+  readonly fieldSettings: FieldSettings;
+  /** Whether a change without If-Match is refused. */
+  readonly requireIfMatch: boolean;
   /** Called after each change that was committed. */
   readonly onChange: () => void;
 };
 
-const Users = Page('UserPage', 'users', reference<User>('User'));
 const Deletion = Type.Object(
   { message: Type.String({ description: 'Says what was deleted.' }) },
   { $id: 'Deletion', additionalProperties: false },
 );
 const tags = ['users'];
-/** In its cursors. */
-const list = 'users';
 const consumes = [...mediaTypes];
 const aUser = reference<User>('User');
 const config = { access: 'anyone' } as const;
 
 export function addUsers(app: App, parts: UserRoutesParts): void {
-  const { db, reads, passwordLengthMin, onChange } = parts;
-  const settings = { passwordLengthMin };
+  const { reads, fieldSettings, requireIfMatch, onChange } = parts;
   const readUser = createUserReader(reads);
-  for (const schema of [User, Users, Deletion, NewUser(settings), UserChange(settings)]) app.addSchema(schema);
+  for (const schema of [
+    User,
+    UserView,
+    UserMember,
+    Deletion,
+    NewUser(fieldSettings),
+    UserChange(fieldSettings),
+    UserPatch(fieldSettings),
+    UserOperations,
+  ])
+    app.addSchema(schema);
+
+  /** The versions that a change may find. @throws if_match_required */
+  function allowed({ method, shownPath, headers }: { method: string; shownPath: string; headers: IncomingHttpHeaders }) {
+    if (requireIfMatch && headers['if-match'] === undefined)
+      throw new Problem(own.if_match_required, `${method} ${shownPath} needs If-Match with the ETag that was read.`);
+    return versionsOf(headers['if-match']);
+  }
 
   app.post(
     '/users/',
@@ -57,10 +90,12 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         response: {
           201: answer('The user was created.', aUser, exampleUser, {
             location: { type: 'string', description: 'Path of the user.' },
+            ...etagHeader,
           }),
           ...refusals(
             ...bodyRefusals,
             problems.cross_site_request,
+            own.already_taken,
             own.user_conflict,
             own.user_rejected,
             problems.database_unavailable,
@@ -72,54 +107,10 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
     async (request, reply) => {
       const user = await createUser(parts, request.body, callerOf(request));
       onChange();
-      return reply.code(201).header('location', `/users/${user.id}`).send(user);
-    },
-  );
-
-  app.get(
-    '/users/',
-    {
-      config,
-      schema: {
-        tags,
-        operationId: 'listUsers',
-        summary: 'List users',
-        description:
-          'In order of the ids: a page by its number, or with `limit` and `after` from a cursor on, whose cost is the same wherever it is. A page after the last one is empty.',
-        querystring: PageQuery,
-        response: {
-          200: answer(
-            'A page of users.',
-            reference('UserPage'),
-            { users: [exampleUser], total: 1, page: 1, per_page: 10 },
-            {
-              link: {
-                type: 'string',
-                'x-optional': true,
-                description: 'The next page, with `rel="next"`; of pages from `after` on, but not of the last one.',
-              },
-            },
-          ),
-          ...refusals(problems.database_unavailable),
-        },
-      },
-    },
-    async ({ query }, reply) => {
-      const { page = 1, per_page = perPageDefault, limit = limitDefault, after, count = 'false' } = query;
-      if (query.limit === undefined && after === undefined && query.count === undefined)
-        return reply.send({ ...(await listUsers(db, page, per_page)), page, per_page });
-      const { users, total, isLast } = await listUsersAfter(db, readCursor(after), limit, count === 'true');
-      const last = users.at(-1);
-      const next = isLast || last === undefined ? undefined : formatKeyCursor(list, String(last.id));
-      if (next !== undefined) {
-        const link = new URLSearchParams({
-          ...(query.limit !== undefined && { limit: String(limit) }),
-          ...(query.count !== undefined && { count }),
-          after: next,
-        });
-        reply.header('link', `</users/?${link}>; rel="next"`);
-      }
-      return reply.send({ users, ...(total !== undefined && { total }), ...(next !== undefined && { next }) });
+      return reply
+        .code(201)
+        .headers({ location: `/users/${user.id}`, etag: etagOf(user.version) })
+        .send(user);
     },
   );
 
@@ -133,13 +124,21 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         summary: 'Read a user',
         description: 'The user as it stands now, without its password. An id that nobody has is 404.',
         params: UserId,
+        querystring: Type.Object({ fields: fieldsParameter }, { additionalProperties: false }),
+        headers: ifNoneMatch,
         response: {
-          200: answer('The user.', aUser, exampleUser),
+          200: answer('The user.', reference<UserView>('UserView'), exampleUser, etagHeader),
+          304: { type: 'null', description: 'The user has the version that `If-None-Match` names.', headers: etagHeader },
           ...refusals(own.user_not_found, problems.not_found, problems.database_unavailable),
         },
       },
     },
-    async ({ params: { id } }, reply) => reply.send(await readUser(id)),
+    async ({ params: { id }, query, headers }, reply) => {
+      const user = await readUser(id);
+      reply.header('etag', etagOf(user.version));
+      if (isUnchanged(headers['if-none-match'], user.version)) return reply.code(304).send(null);
+      return reply.send(viewOf(query.fields)(user));
+    },
   );
 
   app.put(
@@ -153,13 +152,17 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         description:
           'Fields that are left out or null keep their value. The event `user.updated` is committed with the change; a change that changes nothing writes nothing and publishes nothing.',
         params: UserId,
+        headers: ifMatch,
         consumes,
         body: reference<UserChange>('UserChange'),
         response: {
-          200: answer('The user after the change.', aUser, exampleUser),
+          200: answer('The user after the change.', aUser, exampleUser, etagHeader),
           ...refusals(
             ...bodyRefusals,
             problems.cross_site_request,
+            own.version_mismatch,
+            own.if_match_required,
+            own.already_taken,
             own.user_not_found,
             problems.not_found,
             own.user_referenced,
@@ -172,9 +175,57 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
       },
     },
     async (request, reply) => {
-      const user = await updateUser(parts, request.params.id, request.body, callerOf(request));
+      const user = await updateUser(parts, request.params.id, withoutNull(request.body), allowed(request), callerOf(request));
       onChange();
-      return reply.send(user);
+      return reply.header('etag', etagOf(user.version)).send(user);
+    },
+  );
+
+  const check = createCheck(app, reference('UserPatch'));
+  app.patch(
+    '/users/:id',
+    {
+      config,
+      schema: {
+        tags,
+        operationId: 'patchUser',
+        summary: 'Patch a user',
+        description:
+          'A JSON Merge Patch or a JSON Patch of the user, all of it or nothing. Unlike with PUT, null takes a value away. What comes as `application/json` or MessagePack is a merge patch.',
+        params: UserId,
+        headers: ifMatch,
+        documentedBody: {
+          content: {
+            ...Object.fromEntries([patchTypes.merge, ...consumes].map((type) => [type, { schema: reference('UserPatch') }])),
+            [patchTypes.operations]: { schema: reference('UserOperations') },
+          },
+        },
+        response: {
+          200: answer('The user after the change.', aUser, exampleUser, etagHeader),
+          ...refusals(
+            ...bodyRefusals,
+            problems.patch_conflict,
+            problems.cross_site_request,
+            own.version_mismatch,
+            own.if_match_required,
+            own.already_taken,
+            own.user_not_found,
+            problems.not_found,
+            own.user_referenced,
+            own.user_conflict,
+            own.user_rejected,
+            problems.database_unavailable,
+            problems.overloaded,
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { params, body, headers } = request;
+      const kind = headers['content-type']?.toLowerCase().startsWith(patchTypes.operations) ? 'operations' : 'merge';
+      const user = await patchUser({ ...parts, check }, params.id, { kind, body }, allowed(request), callerOf(request));
+      onChange();
+      return reply.header('etag', etagOf(user.version)).send(user);
     },
   );
 
@@ -188,10 +239,13 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         summary: 'Delete a user',
         description: 'The user is gone for good; the event `user.deleted` is committed with the deletion.',
         params: UserId,
+        headers: ifMatch,
         response: {
           200: answer('The user was deleted.', reference('Deletion'), { message: 'User with id 1 has been deleted' }),
           ...refusals(
             problems.cross_site_request,
+            own.version_mismatch,
+            own.if_match_required,
             own.user_not_found,
             problems.not_found,
             own.user_referenced,
@@ -201,19 +255,13 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         },
       },
     },
-    async ({ params: { id } }, reply) => {
-      await deleteUser(parts, id);
+    async (request, reply) => {
+      const { id } = request.params;
+      await deleteUser(parts, id, allowed(request));
       onChange();
       return reply.send({ message: `User with id ${id} has been deleted` });
     },
   );
-}
-
-/** @returns the id behind which the page begins */
-function readCursor(text: string | undefined): string {
-  const id = text === undefined ? '0' : parseKeyCursor(list, text);
-  if (id !== undefined && /^(0|[1-9]\d{0,15})$/.test(id)) return id;
-  throw notACursor('/users/', 'after', 'query');
 }
 
 /** Whose turn it is when a password waits to be hashed. */

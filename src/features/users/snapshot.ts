@@ -11,8 +11,8 @@ import { problems } from '../../platform/problem.ts';
 import { createRecent } from '../../platform/runtime/recent.ts';
 import { Type } from '../../platform/runtime/schema.ts';
 import type { Slots } from '../../platform/runtime/slots.ts';
-import { columnsSql, type UserRow, userOf } from './queries.ts';
-import { exampleUser } from './schemas.ts';
+import { type StateRow, stateOf, stateSql } from './queries.ts';
+import { exampleState } from './schemas.ts';
 
 export type SnapshotParts = {
   readonly db: Db;
@@ -27,13 +27,13 @@ const batchSize = 100;
 const batchesInTurn = 50;
 const kept = { ms: 2000, max: 64 };
 const mediaType = 'application/x-ndjson';
-const example = `${JSON.stringify({ cursor: 'MUAyMDI1LTAxLTAxVDEwOjAwOjAwLjAwMDAwMFpANWYzYzlhMWI3ZTI0' })}\n${JSON.stringify({ ...exampleUser, version: 1 })}\n`;
+const example = `${JSON.stringify({ cursor: 'MUAyMDI1LTAxLTAxVDEwOjAwOjAwLjAwMDAwMFpANWYzYzlhMWI3ZTI0' })}\n${JSON.stringify(exampleState)}\n`;
 
 const UsersSnapshot = Type.String({
   $id: 'UsersSnapshot',
   // Bytes, for clients that would read a text as a JSON value.
   format: 'binary',
-  description: 'Newline-delimited JSON: a line with the `cursor`, then a line for each user, as `User` with its `version`.',
+  description: 'Newline-delimited JSON: a line with the `cursor`, then a line for each user, as `User` without `last_login_at`.',
 });
 
 /** `last` is undefined where there is no more. */
@@ -99,11 +99,8 @@ export function addSnapshot(app: App, { db, streams, turns }: SnapshotParts): vo
   }
 
   async function queryBatch(after: string): Promise<Batch> {
-    const rows = await db.query<UserRow & { version: string }>(
-      `select ${columnsSql}, version from "user" where id > $1 order by id limit ${batchSize}`,
-      [after],
-    );
-    const lines = rows.map((row) => `${JSON.stringify({ ...userOf(row), version: Number(row.version) })}\n`);
+    const rows = await db.query<StateRow>(`select ${stateSql} from "user" where id > $1 order by id limit ${batchSize}`, [after]);
+    const lines = rows.map((row) => `${JSON.stringify(stateOf(row))}\n`);
     return { bytes: Buffer.from(lines.join('')), last: rows.length < batchSize ? undefined : rows.at(-1)?.id };
   }
 }

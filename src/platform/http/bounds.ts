@@ -3,7 +3,7 @@ import { Problem, problems } from '../problem.ts';
 import { type Bounds, exceeded } from '../runtime/json-bounds.ts';
 
 /** Far from what any route reads, and near enough that the widest body costs little. */
-export const bodyBounds: Bounds = { depthMax: 32, membersMax: 1000 };
+export const bodyBounds: Bounds = { depthMax: 32, membersMax: 2000 };
 
 /** @throws malformed_body */
 export function checkDepth(depth: number, { depthMax }: Bounds): void {

@@ -35,6 +35,13 @@ const pageScript = `SwaggerUIBundle({
 });
 `;
 
+declare module 'fastify' {
+  interface FastifySchema {
+    /** Of a body that the handler checks by its media type: what the document says of it, as `{ content: { <type>: { schema } } }`. */
+    documentedBody?: object;
+  }
+}
+
 type Routes = readonly Pick<RouteOptions, 'method' | 'url' | 'schema'>[];
 
 /**
@@ -81,7 +88,11 @@ async function describe(routes: Routes, schemas: readonly unknown[], version: st
     },
   });
   for (const schema of schemas) app.addSchema(structuredClone(schema));
-  for (const { method, url, schema } of routes) app.route({ method, url, schema: structuredClone(schema ?? {}), handler: () => {} });
+  for (const { method, url, schema } of routes) {
+    const { documentedBody, ...described } = structuredClone(schema ?? {});
+    const body = documentedBody === undefined ? {} : { body: documentedBody };
+    app.route({ method, url, schema: { ...described, ...body }, handler: () => {} });
+  }
   await app.ready();
   return app;
 }

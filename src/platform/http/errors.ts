@@ -4,10 +4,11 @@ import type { Static } from 'typebox';
 import * as context from '../context.ts';
 import { meaningOf } from '../db/sqlstate.ts';
 import { DatabaseUnavailableError } from '../db/unavailable.ts';
-import { Problem, type ProblemKind, problems, type Violation } from '../problem.ts';
+import { Problem, problems, type Violation } from '../problem.ts';
 import { Type } from '../runtime/schema.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { nothingAt, pathOf } from './target.ts';
+import { unsupportedType } from './negotiation.ts';
+import { nothingAt } from './target.ts';
 import { validationProblem } from './validation.ts';
 
 export const problemType = 'application/problem+json';
@@ -56,14 +57,6 @@ export function detailsOf(problem: Problem, path: string, traceId: string): Prob
   };
 }
 
-// What the framework refuses, by its code, and what the caller gets.
-const frameworkProblems: Readonly<Record<string, readonly [ProblemKind, string]>> = {
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: [
-    problems.unsupported_media_type,
-    'The Content-Type must be application/json, application/msgpack, application/x-msgpack or application/vnd.msgpack.',
-  ],
-};
-
 export function bodyTooLarge(bytesMax: number, cause?: unknown): Problem {
   const limit = bytesMax % 1024 === 0 ? `${bytesMax / 1024} KiB` : `${bytesMax} bytes`;
   return new Problem(problems.body_too_large, `The body is larger than ${limit}.`, { cause });
@@ -76,25 +69,23 @@ function asProblem(error: unknown, request: FastifyRequest): Problem {
     const cause = error instanceof DatabaseUnavailableError ? error.cause : error;
     return new Problem(problems.database_unavailable, 'The database cannot be reached right now. Try again later.', { headers, cause });
   }
-  const refused = validationProblem(error, request.method, request.url);
+  const refused = validationProblem(error, request.method, request.shownPath);
   if (refused !== undefined) return refused;
   // The connection broke off under the body: no error of ours, and nobody is left to answer.
   if (error === request.raw.errored) return new Problem(problems.malformed_request, 'The body ended early.', { cause: error });
   if ((error as FastifyError).code === 'FST_ERR_CTP_BODY_TOO_LARGE') return bodyTooLarge(request.routeOptions.bodyLimit, error);
-  const [kind, detail] = frameworkProblems[(error as FastifyError).code] ?? [
-    problems.internal_error,
-    'Something went wrong on our side; the trace id finds it in our logs.',
-  ];
-  return new Problem(kind, detail, { cause: error });
+  if ((error as FastifyError).code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return unsupportedType(request.method, error);
+  const detail = 'Something went wrong on our side; the trace id finds it in our logs.';
+  return new Problem(problems.internal_error, detail, { cause: error });
 }
 
 export function refuse(reply: FastifyReply, problem: Problem): FastifyReply {
-  const { url, trace } = reply.request;
+  const { shownPath, trace } = reply.request;
   return reply
     .code(problem.status)
     .headers(problem.headers)
     .type(problemType)
-    .send(JSON.stringify(detailsOf(problem, pathOf(url), trace.traceId)));
+    .send(JSON.stringify(detailsOf(problem, shownPath, trace.traceId)));
 }
 
 export function addErrors(app: FastifyInstance, log: Logger): void {
@@ -103,7 +94,7 @@ export function addErrors(app: FastifyInstance, log: Logger): void {
   app.setErrorHandler((error, request, reply) => {
     const problem = asProblem(error, request);
     context.run(request.trace, () => {
-      const fields = { method: request.method, path: pathOf(request.url), code: problem.code };
+      const fields = { method: request.method, path: request.shownPath, code: problem.code };
       if (problem.code === 'internal_error') log.error({ ...fields, error }, 'Request failed');
       else if (problem.status >= 500) log.warn({ ...fields, error: problem.cause ?? problem }, 'Request refused');
     });
@@ -114,6 +105,6 @@ export function addErrors(app: FastifyInstance, log: Logger): void {
   });
   // For a route that finds nothing, such as a file; a path without a route is refused before its body is read (methods.ts).
   app.setNotFoundHandler((request) => {
-    throw nothingAt(request.url);
+    throw nothingAt(request.shownPath);
   });
 }

@@ -32,13 +32,16 @@ export function addCors(app: FastifyInstance, origins: readonly string[]): void 
       reply.header('access-control-allow-origin', headers.origin);
       if (method === 'OPTIONS' && headers['access-control-request-method'] !== undefined) {
         reply
-          .header('access-control-allow-methods', 'GET, HEAD, POST, PUT, DELETE')
-          .header('access-control-allow-headers', 'content-type, last-event-id, traceparent, x-request-id, x-trace-id')
+          .header('access-control-allow-methods', 'GET, HEAD, POST, PUT, PATCH, DELETE')
+          .header(
+            'access-control-allow-headers',
+            'content-type, if-match, if-none-match, last-event-id, traceparent, x-request-id, x-trace-id',
+          )
           .header('access-control-max-age', '600');
       } else {
         reply.header(
           'access-control-expose-headers',
-          'allow, link, location, ratelimit-limit, ratelimit-remaining, ratelimit-reset, retry-after, x-trace-id',
+          'allow, etag, link, location, ratelimit-limit, ratelimit-remaining, ratelimit-reset, retry-after, x-trace-id',
         );
       }
     }

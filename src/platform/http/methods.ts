@@ -3,7 +3,8 @@
 import { METHODS } from 'node:http';
 import type { FastifyInstance, HTTPMethods, RouteOptions } from 'fastify';
 import { Problem, problems } from '../problem.ts';
-import { nothingAt, pathOf } from './target.ts';
+import { acceptPatch } from './negotiation.ts';
+import { nothingAt } from './target.ts';
 
 /** Call it before any route is added. @returns what to call once all are */
 export function addMethods(app: FastifyInstance): () => void {
@@ -26,7 +27,7 @@ export function addMethods(app: FastifyInstance): () => void {
   // Before the body is read: the answers do not depend on it.
   app.addHook('onRequest', (request, reply, done) => {
     if (!request.is404) return done();
-    if (request.method !== 'OPTIONS' || request.url !== '*') throw nothingAt(request.url);
+    if (request.method !== 'OPTIONS' || request.url !== '*') throw nothingAt(request.shownPath);
     reply.header('allow', anywhere).code(204).send();
   });
 
@@ -36,12 +37,20 @@ export function addMethods(app: FastifyInstance): () => void {
     for (const [url, { methods: known, config }] of [...byPath]) {
       const allow = listed(known);
       const hidden = { url, schema: { hide: true }, config: { access: 'anyone', probe: config?.probe === true } } as const;
-      app.route({ ...hidden, method: 'OPTIONS', handler: (_request, reply) => reply.header('allow', allow).code(204).send() });
+      app.route({
+        ...hidden,
+        method: 'OPTIONS',
+        handler: (_request, reply) =>
+          reply
+            .headers({ allow, ...(known.has('PATCH') && { 'accept-patch': acceptPatch }) })
+            .code(204)
+            .send(),
+      });
       app.route({
         ...hidden,
         method: all.filter((method) => method !== 'OPTIONS' && !known.has(method)) as HTTPMethods[],
         onRequest: async (request) => {
-          throw new Problem(problems.method_not_allowed, `${request.method} is not allowed for ${pathOf(request.url)}`, {
+          throw new Problem(problems.method_not_allowed, `${request.method} is not allowed for ${request.shownPath}`, {
             headers: { allow },
           });
         },

@@ -7,6 +7,7 @@ import { Problem, problems } from '../problem.ts';
 import { once } from '../runtime/coalesce.ts';
 import { bodyBounds, checkJson } from './bounds.ts';
 import { unpack } from './msgpack.ts';
+import { patchTypes } from './patch.ts';
 
 const json = 'application/json';
 // The registered name (IANA, 2024) is application/vnd.msgpack; the other two came before it and are what clients send.
@@ -14,10 +15,15 @@ const msgpackTypes = ['application/msgpack', 'application/x-msgpack', 'applicati
 /** What bodies may be, in and out; the first where the caller has no wish. */
 export const mediaTypes = [json, ...msgpackTypes];
 
+/** RFC 5789, section 3.1. */
+export const acceptPatch = [...Object.values(patchTypes), json].join(', ');
+
 export function addNegotiation(app: FastifyInstance): void {
   const parseJson = app.getDefaultJsonParser('error', 'error');
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(json, { parseAs: 'buffer' }, (request, bytes: Buffer, done) => {
+  app.addContentTypeParser([json, ...Object.values(patchTypes)], { parseAs: 'buffer' }, (request, bytes: Buffer, done) => {
+    const [type = ''] = (request.headers['content-type'] ?? '').split(';');
+    if (request.method !== 'PATCH' && type.trim().toLowerCase() !== json) throw unsupportedType(request.method);
     refuseEncoded(request.headers['content-encoding']);
     if (bytes.length === 0) return done(null, undefined);
     if (!isUtf8(bytes)) throw new Problem(problems.malformed_body, 'The body is not valid UTF-8.');
@@ -42,6 +48,14 @@ export function addNegotiation(app: FastifyInstance): void {
     }
     done(null, payload);
   });
+}
+
+/** A body of a type that is not read. */
+export function unsupportedType(method: string, cause?: unknown): Problem {
+  const types = method === 'PATCH' ? [...Object.values(patchTypes), ...mediaTypes] : mediaTypes;
+  const headers: Record<string, string> = method === 'PATCH' ? { 'accept-patch': acceptPatch } : {};
+  const detail = `The Content-Type must be ${types.slice(0, -1).join(', ')} or ${types.at(-1)}.`;
+  return new Problem(problems.unsupported_media_type, detail, { headers, cause });
 }
 
 function refuseEncoded(encoding: string | undefined): void {

@@ -7,8 +7,9 @@ export function pathOf(target: string): string {
   return end === -1 ? target : target.slice(0, end);
 }
 
-export function nothingAt(target: string): Problem {
-  return new Problem(problems.not_found, `Nothing is at ${pathOf(target)}`);
+/** @param path as logs and answers show it */
+export function nothingAt(path: string): Problem {
+  return new Problem(problems.not_found, `Nothing is at ${path}`);
 }
 
 /** Whether the percent-encoding of the path can be undone. */

@@ -9,6 +9,12 @@ import { pathOf } from './target.ts';
 declare module 'fastify' {
   interface FastifyRequest {
     trace: context.Context;
+    /** The path for logs and answers: that of the route where a person stands in it. */
+    shownPath: string;
+  }
+  interface FastifyContextConfig {
+    /** Whether the path names a person. */
+    isPersonal?: boolean;
   }
 }
 
@@ -17,11 +23,14 @@ export const traceHeader = 'x-trace-id';
 export function addTrace(app: FastifyInstance, log: Logger, metrics: HttpMetrics): void {
   // Set in the first hook; declared so that every request has one shape.
   app.decorateRequest('trace', null as unknown as context.Context);
+  app.decorateRequest('shownPath', '');
+  const shownPathOf = createPathDisplay(app);
 
   app.addHook('onRequest', (request, reply, done) => {
     const startedAt = performance.now();
     const { method, headers, routeOptions } = request;
-    const path = pathOf(request.url);
+    const path = shownPathOf(request.url);
+    request.shownPath = path;
     const level = routeOptions.config.probe === true ? 'debug' : 'info';
     // Node joins repeated headers of these names with a comma, which neither pattern has.
     const given = [headers['x-request-id'], headers[traceHeader]].find(context.isTraceId);
@@ -45,4 +54,18 @@ export function addTrace(app: FastifyInstance, log: Logger, metrics: HttpMetrics
       done();
     });
   });
+}
+
+/** By what stands ahead of the name, so that also a path which leads nowhere shows none. Call it before any route is added. */
+function createPathDisplay(app: FastifyInstance): (url: string) => string {
+  const personal = new Map<string, string>();
+  app.addHook('onRoute', ({ url, config }) => {
+    if (config?.isPersonal === true) personal.set(url.slice(0, url.indexOf(':')), url.replaceAll(/:(\w+)/g, '{$1}'));
+  });
+  return (url) => {
+    const path = pathOf(url);
+    const plain = decodeURIComponent(path).replaceAll(/\/+/g, '/').toLowerCase();
+    for (const [start, shown] of personal) if (plain.startsWith(start)) return shown;
+    return path;
+  };
 }

@@ -4,7 +4,9 @@ import addFormats from 'ajv-formats';
 import type { FastifyInstance } from 'fastify';
 import { Problem, problems, type Violation } from '../problem.ts';
 import { lazily } from '../runtime/lazily.ts';
-import { nothingAt, pathOf } from './target.ts';
+import { addDocumentKeywords } from './document-values.ts';
+import { canonicalLocale, canonicalTimeZone, formats } from './formats.ts';
+import { nothingAt } from './target.ts';
 
 // Each unknown field is a violation of its own: a body of a hundred thousand of them must not cost as many.
 const fieldsMax = 100;
@@ -14,10 +16,18 @@ const fieldsMax = 100;
  */
 const unitsPerCodePointMax = 8;
 
+/** Modes of `x-normalize` beyond NFC; a text that has not the form stays as it is. */
+const canonical: Readonly<Record<string, (text: string) => string | undefined>> = {
+  locale: canonicalLocale,
+  'time-zone': canonicalTimeZone,
+};
+
 export function addValidation(app: FastifyInstance): void {
   // The schemas are ours: tests hold them against the meta-schema, which takes long to compile.
   const ajv = new Ajv2020({ strict: true, validateSchema: false, allowUnionTypes: true, allErrors: true, verbose: true });
   addFormats.default(ajv);
+  for (const [name, { accepts }] of Object.entries(formats)) ajv.addFormat(name, accepts);
+  addDocumentKeywords(ajv);
   ajv.addKeyword('x-pattern-message');
   // What the OpenAPI document says instead (portable.ts).
   ajv.addKeyword('x-documented');
@@ -36,11 +46,11 @@ export function addValidation(app: FastifyInstance): void {
       if (maxLength === undefined) throw new Error('x-normalize needs a maxLength');
       return (text: string, at) => {
         if (at === undefined) return true;
-        const trimmed = mode === 'nfc-trim' ? text.trim() : text;
+        const trimmed = mode === 'nfc' ? text : text.trim();
         // Normalising takes time by the square of a run of combining marks, minutes for 1 MiB of them. What is longer than this
         // is too long in any form, and stays as it is for maxLength to refuse.
         const hopeless = trimmed.length > maxLength * unitsPerCodePointMax;
-        at.parentData[at.parentDataProperty] = hopeless ? trimmed : trimmed.normalize('NFC');
+        at.parentData[at.parentDataProperty] = hopeless ? trimmed : (canonical[mode]?.(trimmed) ?? trimmed.normalize('NFC'));
         return true;
       };
     },
@@ -70,6 +80,19 @@ export function addValidation(app: FastifyInstance): void {
   });
 }
 
+/**
+ * For what is put together from a body, such as the user after a patch.
+ * @returns a function that throws what a body that breaks the schema is refused with
+ */
+export function createCheck(app: FastifyInstance, schema: object): (value: unknown) => void {
+  const compile = app.validatorCompiler as NonNullable<FastifyInstance['validatorCompiler']>;
+  const validate = compile({ schema, method: 'PATCH', url: '', httpPart: 'body' } as never);
+  return (value) => {
+    const { error } = validate(value) as { error?: Error };
+    if (error !== undefined) throw error;
+  };
+}
+
 function hasManyFields(value: unknown): boolean {
   return value !== null && typeof value === 'object' && !Array.isArray(value) && Object.keys(value).length > fieldsMax;
 }
@@ -84,11 +107,11 @@ class Refused extends Error {
 }
 
 /** The problem for an error of this file's validators, or undefined if it is none. */
-export function validationProblem(error: unknown, method: string, url: string): Problem | undefined {
+export function validationProblem(error: unknown, method: string, path: string): Problem | undefined {
   if (!(error instanceof Refused)) return undefined;
   // A path that breaks its own rule names nothing.
-  if (error.violations[0]?.source === 'path') return nothingAt(url);
-  return new Problem(problems.validation_failed, `Validation failed for ${method} ${pathOf(url)}`, { violations: error.violations });
+  if (error.violations[0]?.source === 'path') return nothingAt(path);
+  return new Problem(problems.validation_failed, `Validation failed for ${method} ${path}`, { violations: error.violations });
 }
 
 function sourceOf(httpPart: string | undefined): Violation['source'] {
@@ -129,9 +152,14 @@ function violationOf({ keyword, params, instancePath, message, parentSchema }: E
   if (keyword === 'minLength') return { key: path, message: `must have at least ${codePoints(params['limit'])}`, source };
   if (keyword === 'maxLength') return { key: path, message: `must have at most ${codePoints(params['limit'])}`, source };
   if (keyword === 'type') return { key: path, message: `must be of type ${[params['type']].flat().join(' or ')}`, source };
+  if (keyword === 'enum') return { key: path, message: `must be one of ${choicesOf(params['allowedValues'])}`, source };
+  if (keyword === 'format' && formats[params['format']] !== undefined)
+    return { key: path, message: formats[params['format']]?.message ?? '', source };
   const patternMessage: unknown = keyword === 'pattern' ? parentSchema?.['x-pattern-message'] : undefined;
   return { key: path, message: typeof patternMessage === 'string' ? patternMessage : (message ?? 'is not valid'), source };
 }
+
+const choicesOf = (values: readonly unknown[]) => values.filter((value) => value !== null).join(', ');
 
 function codePoints(count: number): string {
   return count === 1 ? 'one code point' : `${count} code points`;

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { Operation } from './document.ts';
 import { valid } from './values.ts';
 
-export const isJson = (mediaType: string) => mediaType.startsWith('application/json');
+export const isJson = (mediaType: string) => /json$/.test(mediaType);
 
 export function toBytes(mediaType: string, value: unknown, style: 'plain' | 'ascii' | 'spaced' = 'plain'): Uint8Array {
   if (!isJson(mediaType)) return encode(value, { maxDepth: 10_000 });

@@ -3,13 +3,15 @@
 import { readFileSync } from 'node:fs';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
-import { NewUser, UserChange } from '../../../src/features/users/schemas.ts';
+import { NewUser, UserChange, UserPatch } from '../../../src/features/users/schemas.ts';
+import { addDocumentKeywords } from '../../../src/platform/http/document-values.ts';
+import { canonicalLocale, formats } from '../../../src/platform/http/formats.ts';
 
 export type Schema = {
   readonly type?: string | readonly string[];
   readonly anyOf?: readonly Schema[];
   readonly enum?: readonly unknown[];
-  readonly items?: { readonly enum?: readonly unknown[] };
+  readonly items?: Schema;
   readonly minItems?: number;
   readonly maxItems?: number;
   readonly properties?: Readonly<Record<string, Schema>>;
@@ -19,18 +21,21 @@ export type Schema = {
   readonly minLength?: number;
   readonly maxLength?: number;
   readonly pattern?: string;
+  readonly format?: string;
+  readonly additionalProperties?: boolean;
   readonly examples?: readonly unknown[];
   readonly default?: unknown;
-  readonly 'x-normalize'?: 'nfc' | 'nfc-trim';
+  readonly 'x-normalize'?: 'nfc' | 'nfc-trim' | 'locale' | 'time-zone';
   readonly 'x-excludes'?: readonly string[];
   /** Of a header: not with every answer. */
   readonly 'x-optional'?: boolean;
 };
-type Parameter = { readonly name: string; readonly in: 'path' | 'query'; readonly required: boolean; readonly schema: Schema };
+type Parameter = { readonly name: string; readonly in: 'path' | 'query' | 'header'; readonly required: boolean; readonly schema: Schema };
 type Media = { readonly schema: Schema; readonly examples?: Readonly<Record<string, unknown>> };
 type Response = {
   readonly headers?: Readonly<Record<string, { schema: Schema }>>;
-  readonly content: Readonly<Record<string, Media>>;
+  /** Not of an answer without a body. */
+  readonly content?: Readonly<Record<string, Media>>;
 };
 
 export type Operation = {
@@ -82,10 +87,17 @@ export const operations: readonly Operation[] = Object.entries(document.paths).f
 function completed(root: { components: { schemas: Record<string, Schema> } }): object {
   const { components } = JSON.parse(readFileSync(new URL('../../../asyncapi.json', import.meta.url), 'utf8'));
   root.components.schemas['Event'] = { anyOf: ['UserCreated', 'UserUpdated', 'UserDeleted'].map((name) => components.schemas[name]) };
-  for (const [name, { properties }] of Object.entries({ NewUser: NewUser(settings), UserChange: UserChange(settings) })) {
+  const bodies = { NewUser: NewUser(settings), UserChange: UserChange(settings), UserPatch: UserPatch(settings) };
+  for (const [name, { properties }] of Object.entries(bodies)) {
     const documented = root.components.schemas[name]?.properties ?? {};
-    for (const [field, rules] of Object.entries(properties)) Object.assign(documented[field] ?? {}, { pattern: (rules as Schema).pattern });
+    for (const [field, rules] of Object.entries(properties)) {
+      const { pattern, format } = rules as Schema;
+      Object.assign(documented[field] ?? {}, { ...(pattern !== undefined && { pattern }), ...(format !== undefined && { format }) });
+    }
   }
+  // What a JSON Patch makes of a user depends on the user: test/api/patch.test.ts.
+  for (const methods of Object.values((root as unknown as typeof document).paths))
+    delete (methods['patch']?.requestBody?.content as Record<string, unknown> | undefined)?.['application/json-patch+json'];
   return root;
 }
 
@@ -113,6 +125,8 @@ function inlined(root: unknown): unknown {
 
 export const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true });
 addFormats.default(ajv);
+for (const [name, { accepts }] of Object.entries(formats)) ajv.addFormat(name, accepts);
+addDocumentKeywords(ajv);
 ajv.addVocabulary(['x-normalize', 'x-pattern-message', 'x-excludes', 'x-optional']);
 const validators = new Map<Schema, ValidateFunction>();
 
@@ -133,7 +147,8 @@ export function closedValidatorOf(schema: Schema): ValidateFunction {
 /** The value as the document says it is read: texts with `x-normalize` NFC-normalised, and trimmed where it says so. */
 export function normalised(schema: Schema, value: unknown): unknown {
   if (typeof value === 'string' && schema['x-normalize'] !== undefined) {
-    return schema['x-normalize'] === 'nfc-trim' ? value.normalize('NFC').trim() : value.normalize('NFC');
+    if (schema['x-normalize'] === 'locale') return canonicalLocale(value.trim()) ?? value.trim();
+    return schema['x-normalize'] === 'nfc' ? value.normalize('NFC') : value.normalize('NFC').trim();
   }
   if (value === null || typeof value !== 'object' || Array.isArray(value) || value instanceof Uint8Array) return value;
   const { properties = {} } = schema;

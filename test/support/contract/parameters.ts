@@ -100,16 +100,23 @@ export function invalidQuery({ parameters }: Operation): fc.Arbitrary<{ query: s
 
 const pathParameters = ({ parameters }: Operation) => parameters.filter(({ in: place }) => place === 'path');
 
+/** Any text, as one in a path: an identifier. */
+const isText = (schema: Schema) => typesOf(schema).includes('string') && schema.pattern === undefined;
+
 export function validPath(operation: Operation): fc.Arbitrary<string> {
   const values = pathParameters(operation).map(({ name, schema }) => {
     const text = valid(schema).map((value) => String(value));
+    if (isText(schema)) {
+      const encodedText = text.map((value) => encodeURIComponent(value));
+      return fc.oneof({ arbitrary: fc.constant(`{${name}}`), weight: 2 }, encodedText).map((value) => [`{${name}}`, value] as const);
+    }
     const encoded = text.map((digits) => digits.replace(/^./, (digit) => `%${digit.charCodeAt(0).toString(16)}`));
     // A name left in its braces is that of what exists.
     return fc.oneof({ arbitrary: fc.constant(`{${name}}`), weight: 2 }, text, encoded).map((value) => [`{${name}}`, value] as const);
   });
   return fc
     .tuple(fc.boolean(), ...values)
-    .map(([slash, ...pairs]) => pairs.reduce((path, [name, value]) => path.replace(name, value), slashed(operation.path, slash)));
+    .map(([slash, ...pairs]) => pairs.reduce((path, [name, value]) => path.replace(name, () => value), slashed(operation.path, slash)));
 }
 
 function slashed(path: string, slash: boolean): string {
@@ -127,6 +134,12 @@ export function invalidPath(operation: Operation): fc.Arbitrary<{ path: string; 
       .map((text) => encodeURIComponent(text));
     const malformed = ['%', '%zz', '1%', '%C3%28', '%E0%A4%A', '%2', '%%31', '%00'];
     const odd = ['1;2', '1,2', "1'", '(1)', '1+1', '%2e%2e', '1%2F2', '{{id}}'];
+    if (isText(schema)) {
+      const long = 'x'.repeat(8000);
+      return fc
+        .constantFrom(...malformed.filter((part) => part !== '%00'), long)
+        .map((part) => ({ path: operation.path.replace(`{${name}}`, part), about: `${name} breaks its rule` }));
+    }
     const raw = fc.constantFrom(...malformed, ...odd);
     return fc.oneof(texts, raw).map((text) => ({ path: operation.path.replace(`{${name}}`, text), about: `${name} breaks its rule` }));
   });

@@ -1,7 +1,7 @@
 // Requests of an operation: with nothing wrong, with one thing wrong, at the limits of each rule, and such as the document leaves open.
 import fc from 'fast-check';
 import { type Body, canBeSaid, isJson, malformed, otherMediaTypes, styles, toBytes, validBody } from './bodies.ts';
-import { type Call, type Example, isValid, type Operation, type Schema } from './document.ts';
+import { type Call, type Example, isValid, type Operation, type Schema, typesOf } from './document.ts';
 import {
   invalidPath,
   invalidQuery,
@@ -19,7 +19,7 @@ type Accept = { readonly headers: Readonly<Record<string, string>>; readonly pre
 
 function accept({ responses }: Operation): fc.Arbitrary<Accept> {
   // A stream of events has no end to wait for.
-  const offered = [...new Set(Object.values(responses).flatMap(({ content }) => Object.keys(content)))].filter(
+  const offered = [...new Set(Object.values(responses).flatMap(({ content = {} }) => Object.keys(content)))].filter(
     (type) => type !== 'text/event-stream',
   );
   // The first has the greatest q of all.
@@ -129,7 +129,10 @@ function mistakesOf(operation: Operation): fc.Arbitrary<Mistake>[] {
       },
       { arbitrary: malformed(mediaType, valid(schema)).map(({ bytes, about }) => withBody(bytes, type, about)), weight: 3 },
       fc
-        .tuple(valid(schema), fc.constantFrom(...otherMediaTypes))
+        .tuple(
+          valid(schema),
+          fc.constantFrom(...otherMediaTypes.filter((type) => operation.method !== 'PATCH' || type !== 'application/json-patch+json')),
+        )
         .map(([value, other]) => withBody(toBytes(mediaType, value), { 'content-type': other }, `Content-Type ${other}`)),
       valid(schema).map((value) => withBody(toBytes(mediaType, value), {}, 'no Content-Type')),
       fc
@@ -160,8 +163,10 @@ export function boundaryExamples({ method, path, parameters, requestBody }: Oper
   const [mediaType = '', { schema = {} } = {}] = json ?? [];
   const { properties = {} } = schema;
   const headers = json === undefined ? {} : { 'content-type': mediaType };
-  const whole = Object.fromEntries(Object.entries(properties).map(([name, field]) => [name, field.examples?.[0]]));
+  const needed = Object.entries(properties).filter(([name]) => schema.required?.includes(name));
+  const whole = Object.fromEntries(needed.map(([name, field]) => [name, field.examples?.[0]]));
   for (const [name, field] of Object.entries(properties)) {
+    if (!typesOf(field).includes('string')) continue;
     for (const text of boundaryTexts(field)) {
       const kind = isValid(field, text) ? 'valid' : 'invalid';
       const sent = { ...whole, [name]: text };

@@ -57,15 +57,38 @@ function brokenText(schema: Schema): fc.Arbitrary<string> {
   if (min > 0) lengths.push(fc.integer({ min: 0, max: min - 1 }));
   if (max !== undefined) lengths.push(fc.constant(max + 1), fc.integer({ min: max + 1, max: max + 500 }));
   const breaking = breakingUnits.filter((unit) => !isValid(schema, `${'a'.repeat(min)}${unit}a`));
-  return fc.oneof(
-    fc.tuple(units, fc.oneof(...lengths)).map(([pieces, length]) => fill(pieces, length)),
-    fc.tuple(freeText(schema), fc.constantFrom(...breaking), fc.nat()).map(([text, unit, at]) => {
-      const points = [...text];
-      return points.toSpliced(at % (points.length + 1), 0, unit).join('');
-    }),
-    fc.array(fc.constantFrom(...whiteSpace), { maxLength: 12 }).map((spaces) => spaces.join('')),
-  );
+  const texts: fc.Arbitrary<string>[] = [fc.array(fc.constantFrom(...whiteSpace), { maxLength: 12 }).map((spaces) => spaces.join(''))];
+  if (lengths.length > 0) texts.push(fc.tuple(units, fc.oneof(...lengths)).map(([pieces, length]) => fill(pieces, length)));
+  if (breaking.length > 0)
+    texts.push(
+      fc.tuple(freeText(schema), fc.constantFrom(...breaking), fc.nat()).map(([text, unit, at]) => {
+        const points = [...text];
+        return points.toSpliced(at % (points.length + 1), 0, unit).join('');
+      }),
+    );
+  return fc.oneof(...texts);
 }
+
+const letters = fc.stringMatching(/^[a-z\u00e4\u00df\u0431\u6f22]{1,8}$/);
+const spaced = (text: fc.Arbitrary<string>) => fc.tuple(fc.constantFrom('', ' ', '\t'), text).map((parts) => parts.join(''));
+/** Unique for all practical purposes: identifiers are. */
+const byFormat: Readonly<Record<string, fc.Arbitrary<string>>> = {
+  'idn-email': spaced(fc.tuple(letters, fc.uuid(), letters).map(([name, id, domain]) => `${name}+${id}@${domain}.example`)),
+  username: spaced(fc.tuple(letters, fc.uuid()).map(([name, id]) => `${name}.${id}`)),
+  locale: fc.constantFrom('de', 'de-ch', 'zh-Hant-TW', 'EN', 'sr-Latn', ' en-US'),
+  'time-zone': fc.constantFrom('Europe/Zurich', 'UTC', 'America/Argentina/Buenos_Aires', 'Etc/GMT+1'),
+  instant: fc
+    .date({ min: new Date('0001-01-02T00:00:00Z'), max: new Date('9999-12-30T00:00:00Z'), noInvalidDate: true })
+    .chain((at) => fc.constantFrom(at.toISOString(), at.toISOString().replace('Z', '+01:30'), at.toISOString().replace(/\.\d+Z/, 'z'))),
+};
+const plainValues = fc.oneof(fc.integer(), fc.boolean(), fc.constant(null), fc.string({ unit: 'grapheme' }), fc.array(fc.integer()));
+const anyMembers = fc.dictionary(
+  fc.stringMatching(/^[a-z]{1,4}$/),
+  fc.oneof(plainValues, fc.dictionary(letters, plainValues, { noNullPrototype: true })),
+  {
+    noNullPrototype: true,
+  },
+);
 
 /** Values that keep the rules. */
 export function valid(schema: Schema): fc.Arbitrary<unknown> {
@@ -75,6 +98,8 @@ export function valid(schema: Schema): fc.Arbitrary<unknown> {
     return fc.oneof({ arbitrary: fc.constant(null), weight: 1 }, { arbitrary: others, weight: 5 });
   }
   const [type] = types;
+  if (schema.format !== undefined && byFormat[schema.format] !== undefined) return byFormat[schema.format] as fc.Arbitrary<string>;
+  if (type === 'object' && schema.properties === undefined && schema.additionalProperties === true) return anyMembers;
   if (schema.enum !== undefined) return fc.constantFrom(...schema.enum);
   if (type === 'string' && schema['x-normalize'] !== undefined) return freeText(schema).filter((text) => isValid(schema, text));
   if (type === 'string' && schema.pattern !== undefined) {
@@ -87,9 +112,14 @@ export function valid(schema: Schema): fc.Arbitrary<unknown> {
   if (type === 'array' && schema.items?.enum !== undefined && schema.maxItems !== undefined) {
     return fc.array(fc.constantFrom(...schema.items.enum), { minLength: schema.minItems ?? 0, maxLength: schema.maxItems });
   }
+  if (type === 'string' && schema.maxLength !== undefined) return freeText(schema);
+  if (type === 'array' && schema.items !== undefined)
+    return fc.array(valid(schema.items), { minLength: schema.minItems ?? 0, maxLength: 5 });
   if (type === 'object' && schema.properties !== undefined) {
     const fields = Object.entries(schema.properties).map(([name, field]) => [name, valid(field)] as const);
-    return fc.record(Object.fromEntries(fields), { requiredKeys: [...(schema.required ?? [])], noNullPrototype: true });
+    return fc
+      .record(Object.fromEntries(fields), { requiredKeys: [...(schema.required ?? [])], noNullPrototype: true })
+      .filter((value) => isValid(schema, value));
   }
   throw new Error(`contract.ts does not know how to make values for ${JSON.stringify(schema)}`);
 }
@@ -117,6 +147,8 @@ export function invalid(schema: Schema): fc.Arbitrary<{ value: unknown; about: s
   const mistakes = [wrong];
   if (types.includes('string')) mistakes.push(brokenText(schema).map((value) => ({ value, about: 'breaks a rule of text' })));
   if (types.includes('object')) mistakes.push(...brokenObjects(schema));
+  if (types.includes('array') && schema.items !== undefined)
+    mistakes.push(invalid(schema.items).map(({ value, about }) => ({ value: [value], about: `an item: ${about}` })));
   return fc.oneof(...mistakes).filter(({ value }) => !isValid(schema, value));
 }
 
@@ -124,7 +156,8 @@ function brokenObjects(schema: Schema): fc.Arbitrary<{ value: unknown; about: st
   const { properties = {}, required = [] } = schema;
   const whole = valid(schema) as fc.Arbitrary<Record<string, unknown>>;
   // As own fields, whatever their name: an assignment to __proto__ would make none.
-  const withField = (value: object, name: string, item: unknown) => Object.fromEntries([...Object.entries(value), [name, item]]);
+  const withField = (value: object | null, name: string, item: unknown) =>
+    Object.fromEntries([...Object.entries(value ?? {}), [name, item]]);
   const mistakes = [
     ...Object.entries(properties).map(([name, field]) =>
       fc

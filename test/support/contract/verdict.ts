@@ -46,7 +46,7 @@ export function assertDocumented({ operationId, responses }: Operation, reply: R
   const response = responses[status];
   assert.ok(response, `${operationId} does not document ${status}`);
   const type = essence(headers['content-type']);
-  const media = response.content[type];
+  const media = response.content?.[type];
   assert.ok(media, `${operationId} does not document "${type}" for ${status}`);
   for (const [name, { schema }] of Object.entries(response.headers ?? {}))
     assert.ok(headers[name] ?? schema['x-optional'], `${operationId} promises the header ${name} with ${status}`);

@@ -10,6 +10,7 @@ import client.model.FeedPage;
 import client.model.NewUser;
 import client.model.User;
 import client.model.UserChange;
+import client.model.UserPatch;
 import java.util.List;
 
 /** Calls every operation through the generated client, and prints the name of each that went well. */
@@ -25,11 +26,12 @@ public class Calls {
     User created = users.createUser(new NewUser().name("Ada").surname("Lovelace").password("correct horse battery"));
     Long id = created.getId();
     done("createUser", created.getCreatedAt() != null);
-    done("getUser", users.getUser(id).getName().equals("Ada"));
-    done("updateUser", users.updateUser(id, new UserChange().surname("King")).getSurname().equals("King"));
-    done("listUsers", !users.listUsers(1L, 100, null, null, null).getUsers().isEmpty());
+    done("getUser", users.getUser(id, null, null).getName().equals("Ada"));
+    done("updateUser", users.updateUser(id, new UserChange().surname("King"), null).getSurname().equals("King"));
+    done("patchUser", users.patchUser(id, new UserPatch().locale("de"), null).getLocale().equals("de"));
+    done("listUsers", !users.listUsers(1L, 100, null, null, null, null).getUsers().isEmpty());
     done("getUsersSnapshot", events.getUsersSnapshot().length() > 0);
-    done("deleteUser", !users.deleteUser(id).getMessage().isEmpty());
+    done("deleteUser", !users.deleteUser(id, null).getMessage().isEmpty());
 
     List<EventType> types = List.of(EventType.USER_CREATED, EventType.USER_DELETED);
     String after = null;
