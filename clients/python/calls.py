@@ -20,9 +20,12 @@ def call(operation, method, path, model=None, body=None):
     return answer
 
 
-user = call("createUser", "POST", "/users/", models.User, models.NewUser(name="Ada", surname="Lovelace", password="correct horse battery"))
+user = call("createUser", "POST", "/users/", models.User, models.NewUser(name="Ada", surname="Lovelace", password="correct horse battery", email="ada@example.com", username="ada", external_id="a-1"))
 path = f"/users/{user.id}"
 call("getUser", "GET", path, models.UserView)
+for operation, place in [("getUserByEmail", "by-email/ada@example.com"), ("getUserByUsername", "by-username/ada"), ("getUserByExternalId", "by-external-id/a-1")]:
+    assert call(operation, "GET", f"/users/{place}", models.UserView).id == user.id
+assert call("lookUpUsers", "POST", "/users/lookup", models.FoundUsers, models.UserLookup(ids=[user.id])).users
 assert call("updateUser", "PUT", path, models.User, models.UserChange(surname="King")).surname == "King"
 assert call("patchUser", "PATCH", path, models.User, models.UserPatch(locale="de")).locale == "de"
 assert call("listUsers", "GET", "/users/?per_page=100", models.UserPage).users

@@ -20,14 +20,22 @@ function refused(operation: string, { error, response }: { error?: { code: strin
   console.log(JSON.stringify({ operation, status: response.status, data: error?.code }));
 }
 
+const identifiers = { email: 'ada@example.com', username: 'ada', external_id: 'a-1' };
 const created: User = told(
   'createUser',
-  await client.POST('/users/', { body: { name: 'Ada', surname: 'Lovelace', password: 'correct horse battery' } }),
+  await client.POST('/users/', {
+    body: { name: 'Ada', surname: 'Lovelace', password: 'correct horse battery', ...identifiers, attributes: { floor: 3 } },
+  }),
 );
 const id: number = created.id;
 const path = { id };
 told('getUser', await client.GET('/users/{id}', { params: { path } }));
 told('getUser', await client.GET('/users/{id}', { params: { path, query: { fields: ['name', 'version'] } } }));
+told('getUserByEmail', await client.GET('/users/by-email/{email}', { params: { path: { email: 'ADA@example.com' } } }));
+told('getUserByUsername', await client.GET('/users/by-username/{username}', { params: { path: { username: 'Ada' } } }));
+told('getUserByExternalId', await client.GET('/users/by-external-id/{external_id}', { params: { path: { external_id: 'a-1' } } }));
+const { users: found } = told('lookUpUsers', await client.POST('/users/lookup', { body: { ids: [id], emails: ['ada@example.com'] } }));
+if (found.length !== 1) throw new Error(`The lookup found ${found.length} users.`);
 told('updateUser', await client.PUT('/users/{id}', { params: { path }, body: { surname: 'King', password: null } }));
 const header = { 'if-match': '"2"' };
 const patch = { params: { path, header }, body: { attributes: { department: 'Sales' }, locale: null } };

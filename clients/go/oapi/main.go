@@ -28,10 +28,21 @@ func main() {
 	ctx := context.Background()
 	api := must(client.NewClientWithResponses(os.Args[1]))
 
-	created := must(api.CreateUserWithResponse(ctx, client.NewUser{Name: "Ada", Surname: "Lovelace", Password: "correct horse battery"}))
+	email, name := "ada@example.com", "ada"
+	created := must(api.CreateUserWithResponse(ctx, client.NewUser{Name: "Ada", Surname: "Lovelace", Password: "correct horse battery", Email: &email, Username: &name, ExternalId: &name}))
 	user := told("createUser", created.JSON201, created.Body)
 	read := must(api.GetUserWithResponse(ctx, user.Id, nil))
 	told("getUser", read.JSON200, read.Body)
+	byEmail := must(api.GetUserByEmailWithResponse(ctx, email, nil))
+	told("getUserByEmail", byEmail.JSON200, byEmail.Body)
+	byUsername := must(api.GetUserByUsernameWithResponse(ctx, name, nil))
+	told("getUserByUsername", byUsername.JSON200, byUsername.Body)
+	byExternalID := must(api.GetUserByExternalIdWithResponse(ctx, name, nil))
+	told("getUserByExternalId", byExternalID.JSON200, byExternalID.Body)
+	found := must(api.LookUpUsersWithResponse(ctx, nil, client.UserLookup{Ids: &[]int64{user.Id}}))
+	if len(told("lookUpUsers", found.JSON200, found.Body).Users) != 1 {
+		panic("the lookup found another number of users")
+	}
 	surname := "King"
 	updated := must(api.UpdateUserWithResponse(ctx, user.Id, nil, client.UserChange{Surname: &surname}))
 	if told("updateUser", updated.JSON200, updated.Body).Surname != surname {
@@ -68,14 +79,14 @@ func main() {
 		after = &some.Next
 	}
 	subscriptions := must(api.ListSubscriptionsWithResponse(ctx))
-	name := told("listSubscriptions", subscriptions.JSON200, subscriptions.Body).Subscriptions[0].Name
-	letters := must(api.ListDeadLettersWithResponse(ctx, name, nil))
+	subscription := told("listSubscriptions", subscriptions.JSON200, subscriptions.Body).Subscriptions[0].Name
+	letters := must(api.ListDeadLettersWithResponse(ctx, subscription, nil))
 	told("listDeadLetters", letters.JSON200, letters.Body)
-	attempts := must(api.ListFailedAttemptsWithResponse(ctx, name, &client.ListFailedAttemptsParams{TraceId: "none"}))
+	attempts := must(api.ListFailedAttemptsWithResponse(ctx, subscription, &client.ListFailedAttemptsParams{TraceId: "none"}))
 	told("listFailedAttempts", attempts.JSON200, attempts.Body)
-	redriven := must(api.RedriveDeadLetterWithResponse(ctx, name, 1))
+	redriven := must(api.RedriveDeadLetterWithResponse(ctx, subscription, 1))
 	told("redriveDeadLetter", redriven.ApplicationproblemJSON404, redriven.Body)
-	erased := must(api.DeleteDeadLetterWithResponse(ctx, name, 1))
+	erased := must(api.DeleteDeadLetterWithResponse(ctx, subscription, 1))
 	told("deleteDeadLetter", erased.ApplicationproblemJSON404, erased.Body)
 	health := must(api.GetHealthWithResponse(ctx))
 	told("getHealth", health.JSON200, health.Body)

@@ -30,18 +30,28 @@ func main() {
 		panic(err)
 	}
 
-	created, err := api.CreateUser(ctx, &client.NewUser{Name: "Ada", Surname: "Lovelace", Password: "correct horse battery"})
+	created, err := api.CreateUser(ctx, &client.NewUser{Name: "Ada", Surname: "Lovelace", Password: "correct horse battery", Email: client.NewOptNilString("ada@example.com"), Username: client.NewOptNilString("ada"), ExternalID: client.NewOptNilString("a-1")})
 	id := told[*client.UserHeaders]("createUser", created, err).Response.ID
 	read, err := api.GetUser(ctx, client.GetUserParams{ID: id})
-	told[*client.GetUserOKHeaders]("getUser", read, err)
+	told[*client.UserViewHeaders]("getUser", read, err)
+	byEmail, err := api.GetUserByEmail(ctx, client.GetUserByEmailParams{Email: "ada@example.com"})
+	told[*client.UserViewHeaders]("getUserByEmail", byEmail, err)
+	byUsername, err := api.GetUserByUsername(ctx, client.GetUserByUsernameParams{Username: "ada"})
+	told[*client.UserViewHeaders]("getUserByUsername", byUsername, err)
+	byExternalID, err := api.GetUserByExternalId(ctx, client.GetUserByExternalIdParams{ExternalID: "a-1"})
+	told[*client.UserViewHeaders]("getUserByExternalId", byExternalID, err)
+	found, err := api.LookUpUsers(ctx, &client.UserLookup{Ids: []int64{id}}, client.LookUpUsersParams{})
+	if len(told[*client.FoundUsersHeaders]("lookUpUsers", found, err).Response.Users) != 1 {
+		panic("the lookup found another number of users")
+	}
 	change := client.UserChange{Surname: client.NewOptNilString("King")}
 	updated, err := api.UpdateUser(ctx, &change, client.UpdateUserParams{ID: id})
-	if told[*client.GetUserOKHeaders]("updateUser", updated, err).Response.Surname != "King" {
+	if told[*client.UpdateUserOKHeaders]("updateUser", updated, err).Response.Surname != "King" {
 		panic("the surname is the old one")
 	}
-	patch := client.PatchUserReqApplicationJSON(client.UserPatch{Locale: client.NewOptNilString("de")})
+	patch := client.PatchUserApplicationJSON(client.UserPatch{Locale: client.NewOptNilString("de")})
 	patched, err := api.PatchUser(ctx, &patch, client.PatchUserParams{ID: id})
-	if told[*client.UserHeaders]("patchUser", patched, err).Response.Locale.Value != "de" {
+	if told[*client.UpdateUserOKHeaders]("patchUser", patched, err).Response.Locale.Value != "de" {
 		panic("the locale is the old one")
 	}
 	page, err := api.ListUsers(ctx, client.ListUsersParams{PerPage: client.NewOptInt(100)})

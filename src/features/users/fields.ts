@@ -85,7 +85,7 @@ const emailRules = {
   minLength: 3,
   maxLength: 254,
   format: 'idn-email',
-  description: 'Unique, whatever its case. NFC-normalised; at most 254 bytes.',
+  description: 'An e-mail address, of any script: unique, whatever its case. NFC-normalised; at most 254 bytes.',
 };
 
 const named = { isRequired: true, isNullable: false, isShown: true, writers: ['users:write', 'self'], column: 'text' } as const;

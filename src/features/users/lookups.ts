@@ -22,8 +22,7 @@ const ways = {
   external_id: { path: 'by-external-id', operationId: 'getUserByExternalId', words: 'external id', example: '4f1c-90' },
 } as const;
 
-const listOf = (items: object, description: string) =>
-  Type.Optional(Type.Array(Type.Unsafe(items), { minItems: 1, maxItems: wantedMax, description }));
+const listOf = (items: object, description: string) => Type.Optional(Type.Array(Type.Unsafe(items), { maxItems: wantedMax, description }));
 const text = { type: 'string', minLength: 1, maxLength: 320 };
 
 const UserLookup = Type.Object(

@@ -1,5 +1,5 @@
 // A patch of a user: what it makes of the user as answers show it is held against the rules, and written as a change.
-import { applyPatch, isSame, mergePatch } from '../../platform/http/patch.ts';
+import { applyPatch, isSame, mergePatch, type Operation } from '../../platform/http/patch.ts';
 import { Problem, problems, type Violation } from '../../platform/problem.ts';
 import type { Caller } from '../../platform/runtime/turns.ts';
 import { type CommandParts, updateUser, versionMismatch } from './commands.ts';
@@ -8,11 +8,9 @@ import { problems as own } from './problems.ts';
 import { findUser, userNotFound } from './queries.ts';
 import { memberNames, type User, type UserChange } from './schemas.ts';
 
-export type Patch = {
-  readonly kind: 'merge' | 'operations';
+export type Patch =
   /** As it was sent. */
-  readonly body: unknown;
-};
+  { readonly kind: 'merge'; readonly body: unknown } | { readonly kind: 'operations'; readonly operations: readonly Operation[] };
 
 export type PatchParts = CommandParts & {
   /** Throws where a change breaks a rule; may change the texts in it to their normal forms. */
@@ -27,15 +25,19 @@ const attemptsMax = 100;
  * @throws as `updateUser`, and malformed_body, patch_conflict, validation_failed
  */
 export async function patchUser(parts: PatchParts, id: string, patch: Patch, versions?: readonly number[], caller?: Caller): Promise<User> {
-  if (patch.kind === 'merge' && isFlat(patch.body)) {
-    parts.check(patch.body);
-    return updateUser(parts, id, withDefaults(patch.body), versions, caller);
+  if (patch.kind === 'merge') {
+    const change = objectOf(patch.body);
+    const { attributes, ...others } = change;
+    // Members of attributes are merged with those of the user; all else is what it is to be.
+    const isWhole = typeof attributes !== 'object' || attributes === null || Array.isArray(attributes);
+    parts.check(isWhole ? change : others);
+    if (isWhole) return updateUser(parts, id, withDefaults(change), versions, caller);
   }
   for (let attempt = 1; ; attempt += 1) {
     const user = await findUser(parts.db, id);
     if (user === undefined) throw userNotFound(id);
     if (versions !== undefined && !versions.includes(user.version)) throw versionMismatch(id);
-    const result = patch.kind === 'merge' ? mergePatch(user, patch.body) : applyPatch(user, patch.body);
+    const result = patch.kind === 'merge' ? mergePatch(user, patch.body) : applyPatch(user, patch.operations);
     const change = changeOf(user, result, patch);
     parts.check(change);
     try {
@@ -51,23 +53,22 @@ export async function patchUser(parts: PatchParts, id: string, patch: Patch, ver
   }
 }
 
-/** Whether a merge patch says what each field is to be, whatever it was. */
-function isFlat(body: unknown): body is UserChange {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw notAUser();
-  return !('attributes' in body) || body.attributes === null;
+/** @throws validation_failed */
+function objectOf(value: unknown): UserChange {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  const violations: Violation[] = [{ key: '', message: 'must be of type object', source: 'body' }];
+  throw new Problem(problems.validation_failed, 'What the patch makes is no user.', { violations });
 }
 
 /** The fields that a patch, which was applied, gives a value to. */
-function namesIn({ kind, body }: Patch): readonly string[] {
-  if (kind === 'merge') return Object.keys(body as object);
-  const operations = body as readonly { readonly op: string; readonly path: string }[];
-  return operations.flatMap(({ op, path }) => (op === 'test' || op === 'remove' ? [] : (path.split('/')[1] ?? [])));
+function namesIn(patch: Patch): readonly string[] {
+  if (patch.kind === 'merge') return Object.keys(patch.body as object);
+  return patch.operations.flatMap(({ op, path }) => (op === 'test' || op === 'remove' ? [] : (path[0] ?? [])));
 }
 
 /** Fields that the patch names are in the change even where they have their value already. @throws validation_failed */
 function changeOf(user: User, result: unknown, patch: Patch): UserChange {
-  if (typeof result !== 'object' || result === null || Array.isArray(result)) throw notAUser();
-  const after = new Map<string, unknown>(Object.entries(result));
+  const after = new Map<string, unknown>(Object.entries(objectOf(result)));
   const isWritable = (name: string) => (writableNames as readonly string[]).includes(name);
   const fixed = memberNames.filter((name) => !isWritable(name) && !isSame(user[name], after.get(name)));
   if (fixed.length > 0) {
@@ -76,10 +77,7 @@ function changeOf(user: User, result: unknown, patch: Patch): UserChange {
   }
   const before: Readonly<Record<string, unknown>> = user;
   const named = namesIn(patch);
-  // What a merge patch takes away is none of the result, and has to be known all the same.
-  const unknown = [...after.keys(), ...(patch.kind === 'merge' ? named : [])].filter(
-    (name) => !(memberNames as readonly string[]).includes(name),
-  );
+  const unknown = [...after.keys()].filter((name) => !(memberNames as readonly string[]).includes(name));
   const names = new Set([...writableNames.filter((name) => name in user), ...unknown]);
   const changed = [...names].filter((name) => !isSame(before[name], after.get(name)) || (isWritable(name) && named.includes(name)));
   return Object.fromEntries(changed.map((name) => [name, after.get(name) ?? null]));
@@ -89,9 +87,4 @@ function changeOf(user: User, result: unknown, patch: Patch): UserChange {
 function withDefaults(change: UserChange): UserChange {
   const value = ([name, given]: [string, unknown]) => [name, given ?? fieldOf(name as keyof typeof fieldOf).byDefault ?? null];
   return Object.fromEntries(Object.entries(change).map(value));
-}
-
-function notAUser(): Problem {
-  const violations: Violation[] = [{ key: '', message: 'must be of type object', source: 'body' }];
-  return new Problem(problems.validation_failed, 'What the patch makes is no user.', { violations });
 }

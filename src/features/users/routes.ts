@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Db, Pool } from '../../platform/db/client.ts';
 import { clientNetwork } from '../../platform/http/client-address.ts';
 import { mediaTypes } from '../../platform/http/negotiation.ts';
-import { patchTypes } from '../../platform/http/patch.ts';
+import { patchTypes, readPatch } from '../../platform/http/patch.ts';
 import { etagOf, isUnchanged, versionsOf } from '../../platform/http/preconditions.ts';
 import { answer, bodyRefusals, reference, refusals } from '../../platform/http/responses.ts';
 import type { App } from '../../platform/http/server.ts';
@@ -14,7 +14,7 @@ import { Type } from '../../platform/runtime/schema.ts';
 import type { Caller } from '../../platform/runtime/turns.ts';
 import { type CommandParts, createUser, deleteUser, updateUser, withoutNull } from './commands.ts';
 import type { FieldSettings } from './fields.ts';
-import { patchUser } from './patch.ts';
+import { type Patch, patchUser } from './patch.ts';
 import { problems as own } from './problems.ts';
 import { createUserReader } from './queries.ts';
 import {
@@ -222,8 +222,9 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
     },
     async (request, reply) => {
       const { params, body, headers } = request;
-      const kind = headers['content-type']?.toLowerCase().startsWith(patchTypes.operations) ? 'operations' : 'merge';
-      const user = await patchUser({ ...parts, check }, params.id, { kind, body }, allowed(request), callerOf(request));
+      const isJsonPatch = headers['content-type']?.toLowerCase().startsWith(patchTypes.operations);
+      const patch: Patch = isJsonPatch ? { kind: 'operations', operations: readPatch(body) } : { kind: 'merge', body };
+      const user = await patchUser({ ...parts, check }, params.id, patch, allowed(request), callerOf(request));
       onChange();
       return reply.header('etag', etagOf(user.version)).send(user);
     },

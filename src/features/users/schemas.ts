@@ -74,7 +74,8 @@ export const UserOperations = Type.Array(
     {
       op: Type.Enum(['add', 'remove', 'replace', 'move', 'copy', 'test']),
       path: Type.String({ description: 'JSON Pointer (RFC 6901).', examples: ['/attributes/department'] }),
-      from: Type.Optional(Type.String({ description: 'JSON Pointer, of `move` and `copy`.' })),
+      // Left alone where the operation has none of it (RFC 6902, section 4).
+      from: Type.Optional(Type.Unknown({ description: 'JSON Pointer, of `move` and `copy`.' })),
       value: Type.Optional(Type.Unknown({ description: 'Of `add`, `replace` and `test`.' })),
     },
     { additionalProperties: true },

@@ -21,18 +21,21 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
 const addedMax = 256 * 1024;
 const operationsMax = 1000;
 
+/** @param body a JSON Patch, as it was sent @throws malformed_body */
+export function readPatch(body: unknown): readonly Operation[] {
+  if (!Array.isArray(body)) throw malformed('it must be an array of operations');
+  if (body.length > operationsMax) throw malformed(`it has more than ${operationsMax} operations`);
+  return body.map(readOperation);
+}
+
 /**
- * @param operations a JSON Patch, as it was sent
  * @returns the value after all of them; `document` is left as it is
- * @throws malformed_body for what is no JSON Patch; patch_conflict where an operation does not fit the document
+ * @throws patch_conflict where an operation does not fit the document; malformed_body where they add too much
  */
-export function applyPatch(document: unknown, operations: unknown): unknown {
-  if (!Array.isArray(operations)) throw malformed('it must be an array of operations');
-  if (operations.length > operationsMax) throw malformed(`it has more than ${operationsMax} operations`);
-  const read = operations.map(readOperation);
+export function applyPatch(document: unknown, operations: readonly Operation[]): unknown {
   let root: unknown = structuredClone(document);
   let added = 0;
-  for (const [n, operation] of read.entries()) {
+  for (const [n, operation] of operations.entries()) {
     const value = newValueOf(operation, root, n);
     if (operation.op === 'test') {
       if (!isSame(find(root, operation.path, n), value)) throw conflict(n, 'the value is another');
@@ -47,7 +50,7 @@ export function applyPatch(document: unknown, operations: unknown): unknown {
   return root;
 }
 
-type Operation =
+export type Operation =
   | { readonly op: 'add' | 'replace' | 'test'; readonly path: Pointer; readonly value: unknown }
   | { readonly op: 'remove'; readonly path: Pointer }
   | { readonly op: 'move' | 'copy'; readonly path: Pointer; readonly from: Pointer };

@@ -1,5 +1,7 @@
 // The OpenAPI document as clients in other languages are generated from it: patterns that ECMAScript, RE2, Java and Python read alike,
 // ids as integers, lists as lists, and answers that may get further members and values. What the service checks does not change by it.
+import { formats } from './formats.ts';
+
 type Schema = Record<string, unknown>;
 
 /** Look-around, back-references, properties of Unicode, and code points by number (RE2 syntax; ECMA-262, with and without the flag u). */
@@ -22,6 +24,8 @@ export function portable<Document extends { paths?: object }>(document: Document
     if (typeof $ref === 'string' && isRequest(path)) requests.add($ref.slice($ref.lastIndexOf('/') + 1));
   });
   visit(document, (node, path) => {
+    // Nobody else knows them, or knows others by the same name.
+    if (typeof node['format'] === 'string' && node['format'] in formats) delete node['format'];
     describePattern(node);
     if (Array.isArray(node['enum']) && node['enum'].every((value) => typeof value === 'string')) node['type'] ??= 'string';
     if (node['type'] === 'integer' && !(Math.abs(Number(node['maximum'] ?? Infinity)) <= int32Max)) node['format'] ??= 'int64';

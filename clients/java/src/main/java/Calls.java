@@ -10,6 +10,7 @@ import client.model.FeedPage;
 import client.model.NewUser;
 import client.model.User;
 import client.model.UserChange;
+import client.model.UserLookup;
 import client.model.UserPatch;
 import java.util.List;
 
@@ -23,10 +24,14 @@ public class Calls {
     SubscriptionsApi subscriptions = new SubscriptionsApi(api);
     HealthApi health = new HealthApi(api);
 
-    User created = users.createUser(new NewUser().name("Ada").surname("Lovelace").password("correct horse battery"));
+    User created = users.createUser(new NewUser().name("Ada").surname("Lovelace").password("correct horse battery").email("ada@example.com").username("ada").externalId("a-1"));
     Long id = created.getId();
     done("createUser", created.getCreatedAt() != null);
     done("getUser", users.getUser(id, null, null).getName().equals("Ada"));
+    done("getUserByEmail", users.getUserByEmail("ada@example.com", null, null).getId().equals(id));
+    done("getUserByUsername", users.getUserByUsername("ada", null, null).getId().equals(id));
+    done("getUserByExternalId", users.getUserByExternalId("a-1", null, null).getId().equals(id));
+    done("lookUpUsers", users.lookUpUsers(new UserLookup().addIdsItem(id), null).getUsers().size() == 1);
     done("updateUser", users.updateUser(id, new UserChange().surname("King"), null).getSurname().equals("King"));
     done("patchUser", users.patchUser(id, new UserPatch().locale("de"), null).getLocale().equals("de"));
     done("listUsers", !users.listUsers(1L, 100, null, null, null, null).getUsers().isEmpty());
@@ -53,7 +58,7 @@ public class Calls {
     done("getReady", health.getReady().getStatus().equals("ready"));
     done("getMetrics", health.getMetrics().contains("rollcall_"));
     try {
-      users.getUser(id);
+      users.getUser(id, null, null);
       throw new IllegalStateException("a deleted user is still there");
     } catch (ApiException error) {
       if (error.getCode() != 404) throw error;
