@@ -49,12 +49,12 @@ export function keysOf(given: UserChange, confusables: Confusables): Keys {
 }
 
 /** Whether the error says that another user has one of the identifiers. */
-export function isIdentifierTaken(error: unknown): boolean {
+function isIdentifierTaken(error: unknown): boolean {
   return codeOf(error) === sqlstate.uniqueViolation && brokenRuleOf(error).constraint === 'identifier_pkey';
 }
 
 /** Which of these another user has. Those of nobody, which a change past this service left behind, are removed. */
-export async function findTaken(db: Db, keys: Keys, id: string | undefined): Promise<IdentifierKind[]> {
+async function findTaken(db: Db, keys: Keys, id: string | undefined): Promise<IdentifierKind[]> {
   const wanted = identifierKinds.filter((kind) => keys[kind] !== null);
   const values = [wanted, wanted.map((kind) => keys[kind])];
   const rows = await db.query<{ kind: IdentifierKind; user_id: string }>(
@@ -78,7 +78,7 @@ export async function findTaken(db: Db, keys: Keys, id: string | undefined): Pro
 }
 
 /** @param kinds at least one */
-export function alreadyTaken(kinds: readonly IdentifierKind[], cause: unknown): Problem {
+function alreadyTaken(kinds: readonly IdentifierKind[], cause: unknown): Problem {
   // A username that is taken looks like it, too.
   const told = kinds.filter((kind) => kind !== 'username_skeleton' || !kinds.includes('username')).toSorted();
   const violations = told.map((kind): Violation => ({ key: identifiers[kind].field, message: identifiers[kind].words, source: 'body' }));
