@@ -18,7 +18,7 @@ export type FieldSettings = {
 type Writer = 'service' | 'users:write' | 'self';
 
 /** Of a column: its type, and the type of its value in answers and events. */
-export const columnTypes = { text: 'string', jsonb: 'object', timestamptz: 'string' } as const;
+const columnTypes = { text: 'string', jsonb: 'object', timestamptz: 'string' } as const;
 
 type Field = {
   readonly column: keyof typeof columnTypes;
