@@ -2,15 +2,15 @@
 
 import type { Db } from '../../platform/db/client.ts';
 import { mediaTypes } from '../../platform/http/negotiation.ts';
-import { etagOf, isUnchanged } from '../../platform/http/preconditions.ts';
 import { answer, bodyRefusals, reference, refusals } from '../../platform/http/responses.ts';
 import type { App } from '../../platform/http/server.ts';
 import { Problem, problems } from '../../platform/problem.ts';
 import { Type } from '../../platform/runtime/schema.ts';
 import { type IdentifierKind, identifiers } from './identifiers.ts';
+import { oneUser, sendUser } from './one-user.ts';
 import { problems as own } from './problems.ts';
 import { findUserBy, findUsers } from './queries.ts';
-import { etagHeader, exampleUser, fieldsParameter, idMax, ifNoneMatch, type UserView, viewOf } from './schemas.ts';
+import { exampleUser, fieldsParameter, idMax, type UserView, viewOf } from './schemas.ts';
 
 /** Of one lookup, over all its lists. */
 const wantedMax = 1000;
@@ -74,22 +74,14 @@ export function addLookups(app: App, db: Db): void {
           params: Type.Object({
             [kind]: Type.String({ minLength: 1, maxLength: 500, description: `The ${words}.`, examples: [example] }),
           }),
-          querystring: Type.Object({ fields: fieldsParameter }, { additionalProperties: false }),
-          headers: ifNoneMatch,
-          response: {
-            200: answer('The user.', reference<UserView>('UserView'), exampleUser, etagHeader),
-            304: { type: 'null', description: 'The user has the version that `If-None-Match` names.', headers: etagHeader },
-            ...refusals(own.user_not_found, problems.not_found, problems.database_unavailable),
-          },
+          ...oneUser,
         },
       },
       async ({ params, query, headers }, reply) => {
         const key = keyOf(kind, (params as Record<string, string>)[kind] ?? '');
         const user = key === undefined ? undefined : await findUserBy(db, kind, key);
         if (user === undefined) throw new Problem(own.user_not_found, `No user has this ${words}.`);
-        reply.header('etag', etagOf(user.version));
-        if (isUnchanged(headers['if-none-match'] as string | undefined, user.version)) return reply.code(304).send(null);
-        return reply.send(viewOf(query.fields)(user));
+        return sendUser(reply, user, query, headers);
       },
     );
   }

@@ -3,7 +3,7 @@ import { applyPatch, isSame, mergePatch, type Operation } from '../../platform/h
 import { Problem, problems, type Violation } from '../../platform/problem.ts';
 import type { Caller } from '../../platform/runtime/turns.ts';
 import { type CommandParts, updateUser, versionMismatch } from './commands.ts';
-import { fieldOf, writableNames } from './fields.ts';
+import { type FieldName, fieldOf, writableNames } from './fields.ts';
 import { problems as own } from './problems.ts';
 import { findUser, userNotFound } from './queries.ts';
 import { memberNames, type User, type UserChange } from './schemas.ts';
@@ -85,6 +85,6 @@ function changeOf(user: User, result: unknown, patch: Patch): UserChange {
 
 /** A field that every user has gets what a new user has, where it is taken away. */
 function withDefaults(change: UserChange): UserChange {
-  const value = ([name, given]: [string, unknown]) => [name, given ?? fieldOf(name as keyof typeof fieldOf).byDefault ?? null];
+  const value = ([name, given]: [string, unknown]) => [name, given ?? fieldOf(name as FieldName).byDefault ?? null];
   return Object.fromEntries(Object.entries(change).map(value));
 }

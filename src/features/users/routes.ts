@@ -5,7 +5,7 @@ import type { Db, Pool } from '../../platform/db/client.ts';
 import { clientNetwork } from '../../platform/http/client-address.ts';
 import { mediaTypes } from '../../platform/http/negotiation.ts';
 import { patchTypes, readPatch } from '../../platform/http/patch.ts';
-import { etagOf, isUnchanged, versionsOf } from '../../platform/http/preconditions.ts';
+import { etagOf, versionsOf } from '../../platform/http/preconditions.ts';
 import { answer, bodyRefusals, reference, refusals } from '../../platform/http/responses.ts';
 import type { App } from '../../platform/http/server.ts';
 import { createCheck } from '../../platform/http/validation.ts';
@@ -14,15 +14,14 @@ import { Type } from '../../platform/runtime/schema.ts';
 import type { Caller } from '../../platform/runtime/turns.ts';
 import { type CommandParts, createUser, deleteUser, updateUser, withoutNull } from './commands.ts';
 import type { FieldSettings } from './fields.ts';
+import { oneUser, sendUser } from './one-user.ts';
 import { type Patch, patchUser } from './patch.ts';
 import { problems as own } from './problems.ts';
 import { createUserReader } from './queries.ts';
 import {
   etagHeader,
   exampleUser,
-  fieldsParameter,
   ifMatch,
-  ifNoneMatch,
   NewUser,
   User,
   UserChange,
@@ -31,7 +30,6 @@ import {
   UserOperations,
   UserPatch,
   UserView,
-  viewOf,
 } from './schemas.ts';
 
 export type UserRoutesParts = CommandParts & {
@@ -53,6 +51,21 @@ const tags = ['users'];
 const consumes = [...mediaTypes];
 const aUser = reference<User>('User');
 const config = { access: 'anyone' } as const;
+/** Of a change of one user by a body. */
+const changeRefusals = [
+  ...bodyRefusals,
+  problems.cross_site_request,
+  own.version_mismatch,
+  own.if_match_required,
+  own.already_taken,
+  own.user_not_found,
+  problems.not_found,
+  own.user_referenced,
+  own.user_conflict,
+  own.user_rejected,
+  problems.database_unavailable,
+  problems.overloaded,
+];
 
 export function addUsers(app: App, parts: UserRoutesParts): void {
   const { reads, fieldSettings, requireIfMatch, onChange } = parts;
@@ -124,21 +137,10 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         summary: 'Read a user',
         description: 'The user as it stands now, without its password. An id that nobody has is 404.',
         params: UserId,
-        querystring: Type.Object({ fields: fieldsParameter }, { additionalProperties: false }),
-        headers: ifNoneMatch,
-        response: {
-          200: answer('The user.', reference<UserView>('UserView'), exampleUser, etagHeader),
-          304: { type: 'null', description: 'The user has the version that `If-None-Match` names.', headers: etagHeader },
-          ...refusals(own.user_not_found, problems.not_found, problems.database_unavailable),
-        },
+        ...oneUser,
       },
     },
-    async ({ params: { id }, query, headers }, reply) => {
-      const user = await readUser(id);
-      reply.header('etag', etagOf(user.version));
-      if (isUnchanged(headers['if-none-match'], user.version)) return reply.code(304).send(null);
-      return reply.send(viewOf(query.fields)(user));
-    },
+    async ({ params: { id }, query, headers }, reply) => sendUser(reply, await readUser(id), query, headers),
   );
 
   app.put(
@@ -157,20 +159,7 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         body: reference<UserChange>('UserChange'),
         response: {
           200: answer('The user after the change.', aUser, exampleUser, etagHeader),
-          ...refusals(
-            ...bodyRefusals,
-            problems.cross_site_request,
-            own.version_mismatch,
-            own.if_match_required,
-            own.already_taken,
-            own.user_not_found,
-            problems.not_found,
-            own.user_referenced,
-            own.user_conflict,
-            own.user_rejected,
-            problems.database_unavailable,
-            problems.overloaded,
-          ),
+          ...refusals(...changeRefusals),
         },
       },
     },
@@ -181,7 +170,7 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
     },
   );
 
-  const check = createCheck(app, reference('UserPatch'));
+  const patchParts = { ...parts, check: createCheck(app, reference('UserPatch')) };
   app.patch(
     '/users/:id',
     {
@@ -202,21 +191,7 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
         },
         response: {
           200: answer('The user after the change.', aUser, exampleUser, etagHeader),
-          ...refusals(
-            ...bodyRefusals,
-            problems.patch_conflict,
-            problems.cross_site_request,
-            own.version_mismatch,
-            own.if_match_required,
-            own.already_taken,
-            own.user_not_found,
-            problems.not_found,
-            own.user_referenced,
-            own.user_conflict,
-            own.user_rejected,
-            problems.database_unavailable,
-            problems.overloaded,
-          ),
+          ...refusals(problems.patch_conflict, ...changeRefusals),
         },
       },
     },
@@ -224,7 +199,7 @@ export function addUsers(app: App, parts: UserRoutesParts): void {
       const { params, body, headers } = request;
       const isJsonPatch = headers['content-type']?.toLowerCase().startsWith(patchTypes.operations);
       const patch: Patch = isJsonPatch ? { kind: 'operations', operations: readPatch(body) } : { kind: 'merge', body };
-      const user = await patchUser({ ...parts, check }, params.id, patch, allowed(request), callerOf(request));
+      const user = await patchUser(patchParts, params.id, patch, allowed(request), callerOf(request));
       onChange();
       return reply.header('etag', etagOf(user.version)).send(user);
     },
