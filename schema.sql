@@ -182,11 +182,16 @@ create table "user" (
   constraint user_status_known CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
   constraint user_timestamps_range CHECK (((created_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (created_at < '10000-01-01 00:00:00+00'::timestamp with time zone) AND (updated_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (updated_at < '10000-01-01 00:00:00+00'::timestamp with time zone)))
 );
+CREATE INDEX user_by_updated_at ON public."user" USING btree (status, updated_at, id);
 CREATE INDEX user_created_at_idx ON public."user" USING btree (created_at);
 CREATE TRIGGER user_count_delete AFTER DELETE ON public."user" REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION count_deleted_users();
 CREATE TRIGGER user_count_id AFTER UPDATE OF id, status ON public."user" FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.status IS DISTINCT FROM new.status))) EXECUTE FUNCTION count_moved_user();
 CREATE TRIGGER user_count_insert AFTER INSERT ON public."user" REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION count_inserted_users();
 CREATE TRIGGER user_count_truncate AFTER TRUNCATE ON public."user" FOR EACH STATEMENT EXECUTE FUNCTION count_no_users();
+CREATE TRIGGER user_search_delete AFTER DELETE ON public."user" REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION list_deleted_users();
+CREATE TRIGGER user_search_insert AFTER INSERT ON public."user" REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION list_inserted_users();
+CREATE TRIGGER user_search_truncate AFTER TRUNCATE ON public."user" FOR EACH STATEMENT EXECUTE FUNCTION list_no_users();
+CREATE TRIGGER user_search_update AFTER UPDATE ON public."user" FOR EACH ROW WHEN ((((((((old.id IS DISTINCT FROM new.id) OR (old.status IS DISTINCT FROM new.status)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.name IS DISTINCT FROM new.name)) OR (old.surname IS DISTINCT FROM new.surname)) OR (old.email IS DISTINCT FROM new.email)) OR (old.username IS DISTINCT FROM new.username))) EXECUTE FUNCTION list_updated_user();
 
 create table "user_count" (
   block bigint not null,
@@ -213,6 +218,25 @@ create table "user_login" (
   last_login_at timestamp with time zone not null,
   constraint user_login_pkey PRIMARY KEY (user_id)
 );
+
+create table "user_search" (
+  user_id bigint not null,
+  status text not null,
+  created_at timestamp with time zone not null,
+  name text not null,
+  surname text not null,
+  email text not null,
+  username text not null,
+  text text not null,
+  constraint user_search_pkey PRIMARY KEY (user_id)
+);
+CREATE INDEX user_search_by_created_at ON public.user_search USING btree (status, created_at, user_id);
+CREATE INDEX user_search_by_email ON public.user_search USING btree (status, email, user_id);
+CREATE INDEX user_search_by_grams ON public.user_search USING gin (user_search_grams(text)) WITH (gin_pending_list_limit='256');
+CREATE INDEX user_search_by_id ON public.user_search USING btree (status, user_id);
+CREATE INDEX user_search_by_name ON public.user_search USING btree (status, name, surname, user_id);
+CREATE INDEX user_search_by_surname ON public.user_search USING btree (status, surname, name, user_id);
+CREATE INDEX user_search_by_username ON public.user_search USING btree (status, username, user_id);
 
 CREATE OR REPLACE FUNCTION public.count_deleted_users()
  RETURNS trigger
@@ -283,3 +307,93 @@ begin
   return null;
 end
 $function$;
+
+CREATE OR REPLACE FUNCTION public.list_deleted_users()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog'
+AS $function$
+    begin
+      delete from public.user_search using deleted where user_id = deleted.id;
+      return null;
+    end $function$;
+
+CREATE OR REPLACE FUNCTION public.list_inserted_users()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog'
+AS $function$
+    begin
+      insert into public.user_search
+      select listed.* from inserted as u,
+        lateral public.user_search_row(u.id, u.status, u.created_at, u.name, u.surname, u.email, u.username) as listed
+      on conflict (user_id) do update set (status, created_at, name, surname, email, username, text)
+        = (excluded.status, excluded.created_at, excluded.name, excluded.surname, excluded.email, excluded.username, excluded.text);
+      return null;
+    end $function$;
+
+CREATE OR REPLACE FUNCTION public.list_no_users()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog'
+AS $function$
+    begin
+      truncate public.user_search;
+      return null;
+    end $function$;
+
+CREATE OR REPLACE FUNCTION public.list_updated_user()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog'
+AS $function$
+    begin
+      if old.id <> new.id then
+        delete from public.user_search where user_id = old.id;
+      end if;
+      insert into public.user_search
+      select listed.*
+      from public.user_search_row(new.id, new.status, new.created_at, new.name, new.surname, new.email, new.username) as listed
+      on conflict (user_id) do update set (status, created_at, name, surname, email, username, text)
+        = (excluded.status, excluded.created_at, excluded.name, excluded.surname, excluded.email, excluded.username, excluded.text);
+      return null;
+    end $function$;
+
+CREATE OR REPLACE FUNCTION public.user_search_form(typed text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+      select case when octet_length(typed) = length(typed) then lower(typed collate "C") else
+        normalize(replace(replace(replace(replace(translate(lower(
+          regexp_replace(normalize(typed, NFKD),
+            '[\u00AD\u0300-\u036F\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u061C\u0640\u064B-\u065F\u0670\u180B-\u180F\u1AB0-\u1AFF\u1DC0-\u1DFF\u200B-\u200F\u202A-\u202E\u2060-\u206F\u20D0-\u20FF\uFE00-\uFE0F\uFE20-\uFE2F\uFEFF]',
+            '', 'g') collate pg_catalog.pg_c_utf8
+        ), 'łøđðħŧıς', 'loddhtiσ'), 'ß', 'ss'), 'æ', 'ae'), 'œ', 'oe'), 'þ', 'th'), NFC) collate "C"
+      end
+    $function$;
+
+CREATE OR REPLACE FUNCTION public.user_search_grams(form text)
+ RETURNS integer[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT COST 1000
+AS $function$
+      select array(select hashtext(substr(form, at, 3) collate "C") from generate_series(1, length(form) - 2) as at)
+    $function$;
+
+CREATE OR REPLACE FUNCTION public.user_search_row(id bigint, status text, created_at timestamp with time zone, name text, surname text, email text, username text)
+ RETURNS user_search
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+      select id, status, created_at, left(name, 100), left(surname, 100), coalesce(left(email, 100), chr(1114111)),
+        coalesce(left(username, 100), chr(1114111)),
+        E'\n\n' || name || ' ' || surname || E'\n\n' || name || E'\n\n' || surname || coalesce(E'\n\n' || email, '') || coalesce(E'\n\n' || username, '') || E'\n'
+      from (
+        select public.user_search_form(name), public.user_search_form(surname), public.user_search_form(email), public.user_search_form(username)
+      ) as form (name, surname, email, username)
+    $function$;

@@ -4,11 +4,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { hasPlaintextPasswords } from '../features/users/adoption.ts';
 import { findContradiction } from '../features/users/refusals.ts';
 import type { ConnectionSettings, Pool } from '../platform/db/client.ts';
+import { ensureIndexes, type WantedIndex } from '../platform/db/indexes.ts';
 import { MigrationError } from '../platform/db/migrate.ts';
 import { asMistake, prepareDatabase } from '../platform/db/prepare.ts';
 import { register, type Subscription } from '../platform/events/subscriptions.ts';
 import { backoffMs } from '../platform/runtime/backoff.ts';
 import type { Logger } from '../platform/telemetry/logger.ts';
+
+/** Those that follow from settings, by the prefix of their names. */
+export type Indexes = { readonly prefix: string; readonly indexes: readonly WantedIndex[] };
 
 /**
  * Resolves when the schema is there, or when it has to wait: for the server, or for the lock of the migrations. It goes on meanwhile.
@@ -19,6 +23,7 @@ export async function prepareSchema(
   adminUrl: string | undefined,
   pool: Pool,
   subscriptions: readonly Subscription[],
+  indexes: Indexes,
   log: Logger,
   onError: (error: unknown) => void,
 ): Promise<AsyncDisposable & { readonly ready: boolean }> {
@@ -26,6 +31,8 @@ export async function prepareSchema(
   const stopping = new AbortController();
 
   const waiting = Promise.withResolvers<void>();
+  /** Lists answer without them, if slowly. */
+  let indexing = Promise.resolve();
 
   async function prepare(): Promise<void> {
     const onWarning = (text: string) => log.warn({ component: 'postgres' }, text);
@@ -45,6 +52,13 @@ export async function prepareSchema(
     const contradiction = await findContradiction(pool);
     if (contradiction !== undefined) log.warn({ component: 'postgres' }, `Every new user is refused: ${contradiction}`);
     ready = true;
+    indexing = ensureIndexes(connection, indexes.prefix, indexes.indexes, stopping.signal).catch((error: unknown) => {
+      if (stopping.signal.aborted) return;
+      log.warn(
+        { component: 'postgres', error },
+        'Indexes of attributes could not be made; lists filtered by them are slow until the next start',
+      );
+    });
   }
 
   async function keepTrying(): Promise<void> {
@@ -83,6 +97,7 @@ export async function prepareSchema(
     async [Symbol.asyncDispose]() {
       stopping.abort();
       await trying;
+      await indexing;
     },
   };
 }

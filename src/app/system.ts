@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Config, ConfigError } from '../config.ts';
 import { createDatabaseCheck } from '../features/health/database.ts';
+import { readIndexes } from '../features/users/settings.ts';
 import { definitions, loops, subscriptions } from '../features.ts';
 import { type ConnectionSettings, type Pool, startPool } from '../platform/db/client.ts';
 import { createNotifier, startListening } from '../platform/db/notifications.ts';
@@ -110,7 +111,15 @@ export async function startSystem(config: Config, log: Logger, options: SystemOp
   const readinessPool = starting.use(startPool({ ...connection, statementTimeoutMs: healthStatementMs }, 1));
   const gaugesPool = starting.use(startPool({ ...connection, statementTimeoutMs: healthStatementMs }, 1));
   const schema = starting.use(
-    await prepareSchema(connection, config.DATABASE_ADMIN_URL, pool, subscriptions, log, options.onError ?? (() => {})),
+    await prepareSchema(
+      connection,
+      config.DATABASE_ADMIN_URL,
+      pool,
+      subscriptions,
+      readIndexes(config.USER_ATTRIBUTES_SCHEMA),
+      log,
+      options.onError ?? (() => {}),
+    ),
   );
 
   const broker = createBroker(config, log);

@@ -14,6 +14,8 @@ export type FieldSettings = {
   readonly attributesSchema?: object | undefined;
 };
 
+export const statuses = ['active', 'suspended'] as const;
+
 /** Who may write a field: the service by itself, a caller with the right to write users, or the user. */
 type Writer = 'service' | 'users:write' | 'self';
 
@@ -111,7 +113,7 @@ export const fields = {
     ...optional,
     isNullable: false,
     byDefault: 'active',
-    rules: () => ({ enum: ['active', 'suspended'] }),
+    rules: () => ({ enum: [...statuses] }),
     example: 'active',
     writers: ['users:write'],
   },

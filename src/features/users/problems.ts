@@ -2,6 +2,11 @@
 import { defineProblems } from '../../platform/problem.ts';
 
 export const problems = defineProblems({
+  unsupported_query: {
+    status: 400,
+    title: 'Combination not supported',
+    example: 'No index serves this list: sort must be created_at or -created_at with created_after or created_before.',
+  },
   user_not_found: { status: 404, title: 'User not found', example: 'User with id 999 not found' },
   user_referenced: {
     status: 409,

@@ -93,11 +93,23 @@ export async function findUserBy(db: Db, kind: IdentifierKind, key: string): Pro
 const ownersSql =
   'select user_id from identifier where (kind, value) in (select kind, value from unnest($1::text[], $2::text[]) as wanted (kind, value))';
 
+/** The ids of those who have these, as many as there are. @param names kinds and keys in the form that `identifier` has */
+export async function findOwners(db: Db, names: readonly (readonly [IdentifierKind, string])[]): Promise<string[]> {
+  const rows = await db.query<{ user_id: string }>(ownersSql, [names.map(([kind]) => kind), names.map(([, key]) => key)]);
+  return rows.map(({ user_id }) => user_id);
+}
+
+/** In the order of the ids; without those who are gone. */
+export async function findUsersInOrder(db: Db, ids: readonly string[]): Promise<User[]> {
+  const rows = ids.length === 0 ? [] : await db.query<UserRow>(byIdSql, [ids]);
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  return ids.flatMap((id) => byId.get(id) ?? []).map(userOf);
+}
+
 /** In order of id, each once. @param names kinds and keys in the form that `identifier` has */
 export async function findUsers(db: Db, ids: readonly number[], names: readonly (readonly [IdentifierKind, string])[]): Promise<User[]> {
-  const columns = [names.map(([kind]) => kind), names.map(([, key]) => key)];
-  const owners = names.length === 0 ? [] : await db.query<{ user_id: string }>(ownersSql, columns);
-  const wanted = new Set([...ids.map(String), ...owners.map(({ user_id }) => user_id)]);
+  const owners = names.length === 0 ? [] : await findOwners(db, names);
+  const wanted = new Set([...ids.map(String), ...owners]);
   const rows = await db.query<UserRow>(byIdSql, [[...wanted]]);
   return rows.map(userOf).sort((one, other) => one.id - other.id);
 }

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { compileSchema } from '../../platform/http/document-values.ts';
 import { Type } from '../../platform/runtime/schema.ts';
 import type { Rules } from '../../platform/runtime/settings.ts';
+import { attributeIndexes, indexedPaths } from './indexed-attributes.ts';
 
 /** @throws where the file is none, in words for the operator that repeat nothing of it */
 export function readAttributesSchema(path: string): object {
@@ -10,11 +11,16 @@ export function readAttributesSchema(path: string): object {
   if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) throw new Error('it holds no object');
   try {
     compileSchema(schema);
+    indexedPaths(schema);
   } catch (error) {
     throw new Error((error as Error).message.replaceAll(/\p{Cc}+/gu, ' ').slice(0, 200), { cause: error });
   }
   return schema;
 }
+
+/** The indexes of the attributes that the schema in the file marks. */
+export const readIndexes = (path: string | undefined) =>
+  attributeIndexes(path === undefined ? [] : indexedPaths(readAttributesSchema(path)));
 
 function readJson(path: string): unknown {
   try {
@@ -36,7 +42,8 @@ export const settings = {
   }),
   USER_ATTRIBUTES_SCHEMA: Type.Optional(
     Type.String({
-      description: 'File with a JSON Schema (2020-12) that new `attributes` of users must keep.',
+      description:
+        'File with a JSON Schema (2020-12) that new `attributes` of users must keep. Lists filter by those that it marks with `"x-indexed": true`.',
       issuesOf(path: string, name: string) {
         try {
           readAttributesSchema(path);

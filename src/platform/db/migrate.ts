@@ -14,7 +14,7 @@ export class MigrationError extends Error {
 }
 
 // Any number that no other program is likely to lock on the same database ("roll" in ASCII).
-const lockKey = 0x726f6c6c;
+export const lockKey = 0x726f6c6c;
 /** How often the lock is tried while another holds it. */
 const lockPollMs = 200;
 type Applied = {

@@ -23,7 +23,7 @@ export function formatKeyCursor(list: string, key: string): string {
 
 /** @returns undefined for a text that `formatKeyCursor` has not made for this list */
 export function parseKeyCursor(list: string, text: string): string | undefined {
-  const read = Buffer.from(text, 'base64url').subarray(4).toString('latin1');
+  const read = Buffer.from(text, 'base64url').subarray(4).toString();
   const key = read.startsWith(`${list}:`) ? read.slice(list.length + 1) : undefined;
   return key !== undefined && formatKeyCursor(list, key) === text ? key : undefined;
 }

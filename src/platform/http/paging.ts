@@ -7,6 +7,8 @@ export const perPageDefault = 10;
 const perPageMax = 100;
 export const limitDefault = 100;
 const limitMax = 1000;
+/** A cursor holds what the entries are ordered by. */
+const afterLengthMax = 2000;
 const numbers = ['page', 'per_page'];
 export const cursorExample = 'IhM-inVzZXJzOjQ3MTE';
 
@@ -31,6 +33,7 @@ export const PageQuery = Type.Object(
     after: Type.Optional(
       Type.String({
         ...cursorRules,
+        maxLength: afterLengthMax,
         'x-excludes': numbers,
         description: 'Cursor: the `next` of the page before. Not with `page` or `per_page`.',
         examples: [cursorExample],
@@ -38,8 +41,7 @@ export const PageQuery = Type.Object(
     ),
     count: Type.Optional(
       Type.Enum(['true', 'false'], {
-        'x-excludes': numbers,
-        description: '`true`: a page from `after` on has `total`, too. Not with `page` or `per_page`.',
+        description: '`true`: also a page from `after` on, or with a filter, has `total`.',
         examples: ['true'],
       }),
     ),
@@ -52,17 +54,19 @@ export type PageQuery = Static<typeof PageQuery>;
 const numbered = (minimum: number, description: string) =>
   Type.Optional(Type.Integer({ minimum, description: `${description} Always there for pages by number without a filter.` }));
 
-/** @param id names the schema; `name` is the field that holds the entries */
-export function Page<Name extends string, Item extends TSchema>(id: string, name: Name, item: Item) {
+/** @param id names the schema; `name` is the field that holds the entries, `others` are beside them */
+export function Page<Name extends string, Item extends TSchema>(id: string, name: Name, item: Item, others: Record<string, TSchema> = {}) {
   return Type.Object(
     {
       [name]: Type.Array(item),
       total: numbered(0, 'Number of all entries, over all pages.'),
       page: numbered(1, 'Number of this page.'),
       per_page: numbered(1, 'Most entries of a page.'),
+      ...others,
       next: Type.Optional(
         Type.String({
-          description: 'Cursor of the next page, of pages from `after` on. Not there: this is the last one.',
+          description:
+            'Cursor of the next page, of pages from `after` on and of those with a sort or filter. Not there: this is the last one.',
           examples: [cursorExample],
         }),
       ),

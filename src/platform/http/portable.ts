@@ -36,7 +36,10 @@ export function portable<Document extends { paths?: object }>(document: Document
     if (node['in'] !== 'query' && node['in'] !== 'path') return;
     if (schema?.['type'] === 'array') Object.assign(node, { style: 'form', explode: false });
     if (schema?.['type'] === 'integer' && typeof node['example'] === 'string') node['example'] = Number(node['example']);
-    if (schema?.['type'] === 'array' && typeof node['example'] === 'string') node['example'] = node['example'].split(',');
+    if (schema?.['type'] === 'array' && typeof node['example'] === 'string') {
+      const isOfNumbers = (schema['items'] as Schema | undefined)?.['type'] === 'integer';
+      node['example'] = node['example'].split(',').map((item) => (isOfNumbers ? Number(item) : item));
+    }
   });
   return document;
 }

@@ -24,7 +24,14 @@ const canonical: Readonly<Record<string, (text: string) => string | undefined>> 
 
 export function addValidation(app: FastifyInstance): void {
   // The schemas are ours: tests hold them against the meta-schema, which takes long to compile.
-  const ajv = new Ajv2020({ strict: true, validateSchema: false, allowUnionTypes: true, allErrors: true, verbose: true });
+  const ajv = new Ajv2020({
+    strict: true,
+    validateSchema: false,
+    allowUnionTypes: true,
+    allowMatchingProperties: true,
+    allErrors: true,
+    verbose: true,
+  });
   addFormats.default(ajv);
   for (const [name, { accepts }] of Object.entries(formats)) ajv.addFormat(name, accepts);
   addDocumentKeywords(ajv);

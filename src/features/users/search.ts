@@ -1,0 +1,124 @@
+// Users whose texts hold what somebody looks for, in order of how well it fits and then of id. An index of each three characters finds
+// few; where many fit, going through the users in their order comes sooner to a page than all who fit would. A first look at some users
+// tells which of both.
+import type { Db } from '../../platform/db/client.ts';
+import { countedMax, rankSql } from './list-statements.ts';
+
+/** How well a text fits, or any that does. */
+type Rank = 0 | 1 | 2 | 'any';
+const ranks = [0, 1, 2] as const;
+
+export type Match = { readonly id: string; readonly rank: number };
+export type Search = {
+  readonly q: string;
+  readonly status: string | undefined;
+  /** Undefined: of relevance, and then of id. */
+  readonly sort: { readonly isDescending: boolean } | undefined;
+};
+
+/** Null where nothing is left of what is looked for, and so fits nobody. */
+const form = "(select nullif(user_search_form($1), ''))";
+
+/** Users whom the first look takes in, and whom at most the going through does. */
+const lookedAt = 1000;
+const passedMax = 20_000;
+
+type Look = {
+  /** By rank, in order. */
+  readonly matches: readonly (readonly string[])[];
+  readonly last: string;
+  readonly passed: number;
+  readonly isShort: boolean;
+};
+
+/** @param after the last of those before, undefined to begin */
+export async function findMatches(db: Db, search: Search, after: Match | undefined, limit: number): Promise<Match[]> {
+  const { sort, status, q } = search;
+  const isDescending = sort?.isDescending === true;
+  const start = isDescending ? String(Number.MAX_SAFE_INTEGER) : '0';
+  const values = [q, ...(status === undefined ? [] : [status])];
+  const ofStatus = status === undefined ? '' : 'and s.status = $2';
+  const [behind, order, most] = isDescending ? ['<', 's.user_id desc', 'min'] : ['>', 's.user_id', 'max'];
+  const number = (n: number) => `$${values.length + n}`;
+  const passSql = (limitSql: string) =>
+    `select s.user_id, s.text from user_search as s where s.user_id ${behind} ${number(1)}::bigint ${ofStatus} order by ${order} limit ${limitSql}`;
+
+  const looks = new Map<string, Promise<Look>>();
+  async function look(from: string): Promise<Look> {
+    type Row = {
+      exact: string[] | null;
+      begun: string[] | null;
+      held: string[] | null;
+      last: string | null;
+      passed: number;
+      is_short: boolean;
+    };
+    const ofRank = (rank: number) => `array_agg(user_id order by place) filter (where rank = ${rank})`;
+    const [row] = await db.query<Row>(
+      `select ${ofRank(0)} as exact, ${ofRank(1)} as begun, ${ofRank(2)} as held, ${most}(user_id) as last, count(*)::int as passed,
+         length(${form}) < 3 as is_short
+       from (select user_id, ${isDescending ? '-' : ''}user_id as place, ${rankSql(form)} as rank from (${passSql(String(lookedAt))}) as s) as each`,
+      [...values, from],
+    );
+    const { exact, begun, held, last, passed, is_short } = row as Row;
+    return { matches: [exact ?? [], begun ?? [], held ?? []], last: last ?? from, passed, isShort: is_short };
+  }
+
+  /** Those of a rank behind an id. */
+  async function take(rank: Rank, from: string, wanted: number): Promise<string[]> {
+    const looking = looks.get(from) ?? look(from);
+    looks.set(from, looking);
+    const { matches, last, passed, isShort } = await looking;
+    const compare = (one: string, other: string) => (Number(one) - Number(other)) * (isDescending ? -1 : 1);
+    const seen = rank === 'any' ? matches.flat().sort(compare) : (matches[rank] ?? []);
+    if (seen.length >= wanted || passed < lookedAt || (rank === 2 && isShort)) return seen.slice(0, wanted);
+    const more = wanted - seen.length;
+    const fits = rank === 'any' ? `(${rankSql(form)}) is not null` : `(${rankSql(form)}) = ${rank}`;
+    if (seen.length > 0 && (more * passed) / seen.length <= passedMax) {
+      const rows = await db.query<{ user_id: string }>(
+        `select user_id from (${passSql(String(passedMax))}) as s where ${fits} limit ${number(2)}`,
+        [...values, last, more],
+      );
+      if (rows.length === more) return [...seen, ...rows.map(({ user_id }) => user_id)];
+    }
+    const rows = await db.query<{ user_id: string }>(
+      `with found as materialized (
+         select s.user_id from user_search as s
+         where user_search_grams(s.text) @> (select user_search_grams(${needleSql(rank, isShort)})) and ${fits} ${ofStatus}
+       )
+       select user_id from found as s where user_id ${behind} ${number(1)}::bigint order by ${order} limit ${number(2)}`,
+      [...values, last, more],
+    );
+    return [...seen, ...rows.map(({ user_id }) => user_id)];
+  }
+
+  /** A part of every text that fits: its grams are in the index. */
+  function needleSql(rank: Rank, isShort: boolean): string {
+    if (rank === 0) return `E'\\n\\n' || ${form} || E'\\n'`;
+    return rank === 1 || isShort ? `E'\\n\\n' || ${form}` : form;
+  }
+
+  if (sort !== undefined) return (await take('any', after?.id ?? start, limit)).map((id) => ({ id, rank: 0 }));
+  const found: Match[] = [];
+  for (const rank of ranks) {
+    if (found.length === limit || (after !== undefined && rank < after.rank)) continue;
+    const from = after?.rank === rank ? after.id : start;
+    for (const id of await take(rank, from, limit - found.length)) found.push({ id, rank });
+  }
+  return found;
+}
+
+/** How many fit, up to one more than are counted. */
+export async function countMatches(db: Db, { q, status }: Search): Promise<number> {
+  const [row] = await db.query<{ n: number }>(
+    `select count(*)::int as n from (
+       select from user_search as s
+       where user_search_grams(s.text) @> (
+           select user_search_grams(case when length(${form}) < 3 then E'\\n\\n' else '' end || ${form})
+         ) and (${rankSql(form)}) is not null ${status === undefined ? '' : 'and s.status = $2'}
+       limit ${countedMax + 1}
+     ) as each`,
+    [q, ...(status === undefined ? [] : [status])],
+  );
+  return row?.n ?? 0;
+}
