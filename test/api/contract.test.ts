@@ -91,6 +91,8 @@ suite('the contract of openapi.json', () => {
           const body = assertDocumented(operation, reply);
           // An id that keeps its rule may still be nobody's.
           if (reply.status === 404 && count(example.call.target, '{') < count(path, '{')) return;
+          // Random filters and sorts may not go together.
+          if (reply.status === 400 && (body as { code: string }).code === 'unsupported_query') return;
           // Two random users may want the same.
           if (reply.status === 409 && (body as { code: string }).code === 'already_taken') return;
           assert.ok(reply.status >= 200 && reply.status < 300, `it was refused with ${reply.status}`);

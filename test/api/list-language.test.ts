@@ -67,6 +67,9 @@ suite('GET /users/ sorted and filtered', () => {
     ['q=example.com&status=suspended', [2]],
     ['q=anna%20be', [2]],
     ['q=zzz', []],
+    // Nothing of it is left to look for.
+    ['q=%20', []],
+    ['q=%CC%81', []],
   ];
   for (const [query, expected] of orders)
     test(query, async () => {
@@ -125,7 +128,7 @@ suite('GET /users/ sorted and filtered', () => {
       'ids=a',
       'created_after=yesterday',
       'q=',
-      'q=%20',
+      'ids=9007199254740992',
       'q=%0A',
       'q=a%0Ab',
     ];

@@ -29,25 +29,7 @@ suite('queries', () => {
       const { status, json } = await service.call('GET', `/users/${query}`);
       assert.deepEqual([status, json.page, json.per_page], [200, page, perPage], query);
     }
-    for (const value of [
-      '',
-      '1.0',
-      '1e1',
-      '0x1',
-      '+1',
-      '-1',
-      ' 1',
-      '01',
-      '1,2',
-      'one',
-      'NaN',
-      'Infinity',
-      'null',
-      '%zz',
-      '%ff',
-      '9'.repeat(17),
-      '１',
-    ])
+    for (const value of ['', '1.0', '1e1', '0x1', '+1', '-1', ' 1', '01', '1,2', 'one', 'NaN', 'Infinity', 'null', '9'.repeat(17), '１'])
       for (const name of ['page', 'per_page'])
         assert.deepEqual(await refused(`/users/?${name}=${value.replace('+', '%2B')}`), [
           { key: name, message: 'must be of type integer', source: 'query' },
@@ -59,6 +41,13 @@ suite('queries', () => {
     assert.deepEqual(await refused('/users/?page=9007199254740992'), [
       { key: 'page', message: 'must be <= 9007199254740991', source: 'query' },
     ]);
+  });
+
+  test('a query that is no percent-encoding is refused', async () => {
+    for (const query of ['page=%zz', 'email=%ff', 'q=100%', 'x=%C3%28', '%']) {
+      const { status, json } = await service.call('GET', `/users/?${query}`);
+      assert.deepEqual([status, json.code, json.detail], [400, 'malformed_request', 'The query is not valid percent-encoding.'], query);
+    }
   });
 
   test('a repeated parameter is refused', async () => {

@@ -1,11 +1,12 @@
 // What may be asked of the list of users: sorts and filters, and which of them go together. Each that does has an index; any other is
 // refused with what would do instead, and is never slow.
 import type { TSchema } from 'typebox';
-import { Problem, type Violation } from '../../platform/problem.ts';
+import { Problem, problems, type Violation } from '../../platform/problem.ts';
 import { Type } from '../../platform/runtime/schema.ts';
 import { statuses } from './fields.ts';
 import { type IdentifierKind, identifiers } from './identifiers.ts';
 import { problems as own } from './problems.ts';
+import { idMax } from './schemas.ts';
 
 export const sortNames = ['id', 'created_at', 'updated_at', 'name', 'surname', 'email', 'username'] as const;
 export type SortName = (typeof sortNames)[number];
@@ -51,7 +52,7 @@ export const listParameters = {
       'x-pattern-message': `must be ids by comma, at most ${idsMax}`,
       'x-documented': {
         type: 'array',
-        items: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER },
+        items: { type: 'integer', minimum: 1, maximum: idMax },
         minItems: 1,
         maxItems: idsMax,
       },
@@ -65,9 +66,10 @@ export const listParameters = {
   updated_before: instant('Users changed before this time.'),
   q: Type.Optional(
     Type.String({
+      minLength: 1,
       maxLength: 255,
-      pattern: '^[^\\p{Cc}\\p{Cs}]*[\\p{L}\\p{N}\\p{P}\\p{S}][^\\p{Cc}\\p{Cs}]*$',
-      'x-pattern-message': 'must hold a letter, digit or sign, and no control characters',
+      pattern: '^[^\\x00-\\x1F\\x7F]*$',
+      'x-pattern-message': 'must hold no control characters',
       description:
         'Users whose full name, surname, email or username holds this text, without case and accents: first those of which one is it, then those of which one begins with it. One or two letters find only what begins with them.',
       examples: ['doe'],
@@ -146,7 +148,12 @@ function readExact(query: ListQuery): NonNullable<ListFilter['exact']> {
     // PostgreSQL holds no U+0000, so nobody has one.
     return typed === undefined ? [] : [[kind, identifiers[kind].keyOf(typed.replaceAll('\0', '\ufffd').normalize('NFC').trim())] as const];
   });
-  return { ids: query.ids?.split(','), keys };
+  const ids = query.ids?.split(',');
+  if (ids?.some((id) => Number(id) > idMax)) {
+    const violations: Violation[] = [{ key: 'ids', message: `must be ids of 1 to ${idMax}`, source: 'query' }];
+    throw new Problem(problems.validation_failed, 'Validation failed for GET /users/', { violations });
+  }
+  return { ids, keys };
 }
 
 /** What comes behind an id orders nothing. @throws unsupported_query */

@@ -19,9 +19,8 @@ export type Search = {
 /** Null where nothing is left of what is looked for, and so fits nobody. */
 const form = "(select nullif(user_search_form($1), ''))";
 
-/** Users whom the first look takes in, and whom at most the going through does. */
-const lookedAt = 1000;
-const passedMax = 20_000;
+/** `looked`: users whom the first look takes in. `fetching`: what a user whom the index finds costs, against one who is passed. */
+const usual = { looked: 1000, fetching: 3 };
 
 type Look = {
   /** By rank, in order. */
@@ -29,10 +28,18 @@ type Look = {
   readonly last: string;
   readonly passed: number;
   readonly isShort: boolean;
+  /** In all, as PostgreSQL last counted them. */
+  readonly users: number;
 };
 
 /** @param after the last of those before, undefined to begin */
-export async function findMatches(db: Db, search: Search, after: Match | undefined, limit: number): Promise<Match[]> {
+export async function findMatches(
+  db: Db,
+  search: Search,
+  after: Match | undefined,
+  limit: number,
+  { looked, fetching } = usual,
+): Promise<Match[]> {
   const { sort, status, q } = search;
   const isDescending = sort?.isDescending === true;
   const start = isDescending ? String(Number.MAX_SAFE_INTEGER) : '0';
@@ -52,32 +59,35 @@ export async function findMatches(db: Db, search: Search, after: Match | undefin
       last: string | null;
       passed: number;
       is_short: boolean;
+      users: number;
     };
     const ofRank = (rank: number) => `array_agg(user_id order by place) filter (where rank = ${rank})`;
     const [row] = await db.query<Row>(
       `select ${ofRank(0)} as exact, ${ofRank(1)} as begun, ${ofRank(2)} as held, ${most}(user_id) as last, count(*)::int as passed,
-         length(${form}) < 3 as is_short
-       from (select user_id, ${isDescending ? '-' : ''}user_id as place, ${rankSql(form)} as rank from (${passSql(String(lookedAt))}) as s) as each`,
+         length(${form}) < 3 as is_short, (select reltuples from pg_class where oid = 'user_search'::regclass) as users
+       from (select user_id, ${isDescending ? '-' : ''}user_id as place, ${rankSql(form)} as rank from (${passSql(String(looked))}) as s) as each`,
       [...values, from],
     );
-    const { exact, begun, held, last, passed, is_short } = row as Row;
-    return { matches: [exact ?? [], begun ?? [], held ?? []], last: last ?? from, passed, isShort: is_short };
+    const { exact, begun, held, last, passed, is_short, users } = row as Row;
+    return { matches: [exact ?? [], begun ?? [], held ?? []], last: last ?? from, passed, isShort: is_short, users };
   }
 
   /** Those of a rank behind an id. */
   async function take(rank: Rank, from: string, wanted: number): Promise<string[]> {
     const looking = looks.get(from) ?? look(from);
     looks.set(from, looking);
-    const { matches, last, passed, isShort } = await looking;
+    const { matches, last, passed, isShort, users } = await looking;
     const compare = (one: string, other: string) => (Number(one) - Number(other)) * (isDescending ? -1 : 1);
     const seen = rank === 'any' ? matches.flat().sort(compare) : (matches[rank] ?? []);
-    if (seen.length >= wanted || passed < lookedAt || (rank === 2 && isShort)) return seen.slice(0, wanted);
+    if (seen.length >= wanted || passed < looked || (rank === 2 && isShort)) return seen.slice(0, wanted);
     const more = wanted - seen.length;
     const fits = rank === 'any' ? `(${rankSql(form)}) is not null` : `(${rankSql(form)}) = ${rank}`;
-    if (seen.length > 0 && (more * passed) / seen.length <= passedMax) {
+    const share = seen.length / passed;
+    const toPass = Math.ceil((2 * more) / share);
+    if (share > 0 && toPass <= fetching * share * users) {
       const rows = await db.query<{ user_id: string }>(
-        `select user_id from (${passSql(String(passedMax))}) as s where ${fits} limit ${number(2)}`,
-        [...values, last, more],
+        `select user_id from (${passSql(number(3))}) as s where ${fits} limit ${number(2)}`,
+        [...values, last, more, toPass],
       );
       if (rows.length === more) return [...seen, ...rows.map(({ user_id }) => user_id)];
     }

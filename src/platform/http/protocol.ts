@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { Problem, problems } from '../problem.ts';
 import { bodyTooLarge } from './errors.ts';
-import { authorityOf, isReadable } from './target.ts';
+import { authorityOf, isReadable, pathOf } from './target.ts';
 
 // RFC 9110, section 7.2: a name or an address, perhaps a port; empty where the target has no authority.
 const hostPattern = /^(\[[\da-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?$/i;
@@ -16,7 +16,10 @@ export function addProtocol(app: FastifyInstance): void {
   }
 
   app.addHook('onRequest', ({ headers: { host, expect }, raw, originalUrl }, _reply, done) => {
-    if (!isReadable(originalUrl)) throw new Problem(problems.malformed_request, 'The path is not valid percent-encoding.');
+    if (!isReadable(originalUrl)) {
+      const part = isReadable(pathOf(originalUrl)) ? 'query' : 'path';
+      throw new Problem(problems.malformed_request, `The ${part} is not valid percent-encoding.`);
+    }
     // RFC 9112, section 3.2. HTTP/1.0 knows no Host.
     if (host === undefined && raw.httpVersion !== '1.0') throw new Problem(problems.malformed_request, 'The Host header is missing.');
     if (host !== undefined && (!hostPattern.test(host) || isRepeated(raw.rawHeaders, 'host'))) {

@@ -12,11 +12,11 @@ export function nothingAt(path: string): Problem {
   return new Problem(problems.not_found, `Nothing is at ${path}`);
 }
 
-/** Whether the percent-encoding of the path can be undone. */
-export function isReadable(target: string): boolean {
-  if (!target.includes('%')) return true;
+/** Whether the percent-encoding can be undone. */
+export function isReadable(text: string): boolean {
+  if (!text.includes('%')) return true;
   try {
-    decodeURIComponent(pathOf(target));
+    decodeURIComponent(text);
     return true;
   } catch {
     return false;
@@ -41,5 +41,5 @@ export function normalizeTarget(target: string): string {
     local = target.replace(absoluteForm, '');
     if (!local.startsWith('/')) local = `/${local}`;
   }
-  return isReadable(local) ? local : local.replaceAll('%', '%25');
+  return isReadable(pathOf(local)) ? local : local.replaceAll('%', '%25');
 }
