@@ -191,7 +191,7 @@ CREATE TRIGGER user_count_truncate AFTER TRUNCATE ON public."user" FOR EACH STAT
 CREATE TRIGGER user_search_delete AFTER DELETE ON public."user" REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION list_deleted_users();
 CREATE TRIGGER user_search_insert AFTER INSERT ON public."user" REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION list_inserted_users();
 CREATE TRIGGER user_search_truncate AFTER TRUNCATE ON public."user" FOR EACH STATEMENT EXECUTE FUNCTION list_no_users();
-CREATE TRIGGER user_search_update AFTER UPDATE ON public."user" FOR EACH ROW WHEN ((((((((old.id IS DISTINCT FROM new.id) OR (old.status IS DISTINCT FROM new.status)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.name IS DISTINCT FROM new.name)) OR (old.surname IS DISTINCT FROM new.surname)) OR (old.email IS DISTINCT FROM new.email)) OR (old.username IS DISTINCT FROM new.username))) EXECUTE FUNCTION list_updated_user();
+CREATE TRIGGER user_search_update AFTER UPDATE ON public."user" FOR EACH ROW EXECUTE FUNCTION list_updated_user();
 
 create table "user_count" (
   block bigint not null,
@@ -352,6 +352,12 @@ CREATE OR REPLACE FUNCTION public.list_updated_user()
  SET search_path TO 'pg_catalog'
 AS $function$
     begin
+      -- Not a condition of the trigger, which would keep the columns from getting another type.
+      if (old.id, old.status, old.created_at, old.name, old.surname, old.email, old.username)
+        is not distinct from (new.id, new.status, new.created_at, new.name, new.surname, new.email, new.username)
+      then
+        return null;
+      end if;
       if old.id <> new.id then
         delete from public.user_search where user_id = old.id;
       end if;

@@ -21,7 +21,7 @@ import { formatProfiles } from './profile.ts';
 import { deepList, getById, list } from './reads.ts';
 import { relay } from './relay.ts';
 import type { Measurement } from './row.ts';
-import { bySize } from './sizes.ts';
+import { bySize, tables } from './sizes.ts';
 import { type Stage, startStage } from './stage.ts';
 import { start } from './start.ts';
 import { stuckEvents } from './stuck.ts';
@@ -50,10 +50,11 @@ const measurements = {
 } as const satisfies Record<string, Measurement>;
 const keys = Object.keys(measurements);
 
-const usage = `npm run bench -- [--only get,post] [--users 10000,1000000] [--seconds 4] [--json] [--picture file.svg] [--plans file.txt] [--profile folder]
+const usage = `npm run bench -- [--only get,post] [--users 10000,1000000 [--rows finding]] [--seconds 4] [--json] [--picture file.svg] [--plans file.txt] [--profile folder]
 
   --only      some of: ${keys.join(', ')}
   --users     instead: the same reads at these numbers of users, side by side; 10,000,000 take 10 GB of disk
+  --rows      with --users: paging (pages, events, snapshots) or finding (sorts, filters, searches)
   --seconds   measured time for each side of a row, from 1 to 60
   --json      every round's figures, for a program
   --picture   with --users: where to draw them
@@ -77,15 +78,26 @@ function readOptions() {
   const unknown = only.filter((key) => !keys.includes(key));
   if (unknown.length > 0) throw new UsageError(`--only does not know ${unknown.join(', ')}`);
   if (!(seconds >= 1 && seconds <= 60)) throw new UsageError('--seconds is a number from 1 to 60');
+  if (!isTable(values.rows)) throw new UsageError(`--rows is one of ${Object.keys(tables).join(', ')}`);
   for (const name of ['picture', 'plans'] as const)
     if (values[name] !== undefined && sizes === undefined) throw new UsageError(`--${name} needs --users`);
-  return { ...values, only, sizes, seconds, profileFolder: values.profile === undefined ? undefined : resolve(values.profile) };
+  return {
+    ...values,
+    rows: values.rows,
+    only,
+    sizes,
+    seconds,
+    profileFolder: values.profile === undefined ? undefined : resolve(values.profile),
+  };
 }
+
+const isTable = (name: string): name is keyof typeof tables => name in tables;
 
 function parse() {
   const options = {
     only: { type: 'string', default: keys.join(',') },
     users: { type: 'string' },
+    rows: { type: 'string', default: 'paging' },
     seconds: { type: 'string', default: '4' },
     json: { type: 'boolean', default: false },
     picture: { type: 'string' },
@@ -115,13 +127,13 @@ async function measure(key: string, measurement: Measurement, stage: Stage): Pro
 }
 
 async function main(signal: AbortSignal): Promise<void> {
-  const { help, only, sizes, json, picture, plans, ...options } = readOptions();
+  const { help, only, sizes, rows, json, picture, plans, ...options } = readOptions();
   if (help) return void process.stdout.write(usage);
   await using stage = await startStage({ ...options, signal, ...(plans !== undefined && { settings: logSettings }) });
   const [busy = 0] = loadavg();
   const results: Result[] = [];
   const onPlans = plans === undefined ? undefined : (text: string) => writeFileSync(plans, text);
-  if (sizes !== undefined) results.push(await measure('sizes', bySize(sizes, onPlans), stage));
+  if (sizes !== undefined) results.push(await measure('sizes', bySize(sizes, rows, onPlans), stage));
   else
     for (const [key, measurement] of Object.entries(measurements))
       if (only.includes(key)) results.push(await measure(key, measurement, stage));

@@ -11,7 +11,7 @@ import { growthMib, p99Beside, p99OfOthers, readSnapshot } from './snapshot.ts';
 import type { Service, Stage } from './stage.ts';
 
 const warmUpSeconds = 1;
-const paths = {
+const paging = {
   'GET by id': ({ users }: Size) => Array.from({ length: 200 }, (_, n) => `/users/${1 + ((n * 7919) % users)}`),
   'page 1 of 10': () => ['/users/?page=1&per_page=10'],
   'page 1 of 100': () => ['/users/?page=1&per_page=100'],
@@ -26,12 +26,45 @@ const paths = {
   'events of a user': ({ users }: Size) => Array.from({ length: 200 }, (_, n) => `/events/?user_id=${1 + ((n * 7919) % users)}`),
   'events of a rare type': () => ['/events/?types=user.deleted&limit=1'],
 } as const;
-type Name = keyof typeof paths;
+
+/** The last page of 100 that numbers reach, which skips as many at any size; further on a cursor costs what it does here. */
+const far = ({ users }: Size) => `&per_page=100&page=${Math.min(100, users / 100)}`;
+const sorts = ['-id', 'created_at', 'updated_at', 'name', 'surname', 'email', 'username'];
+const search = (text: string) => () => [`/users/?q=${encodeURIComponent(text)}&limit=10`];
+const finding = {
+  'GET by id': paging['GET by id'],
+  'by email': ({ emails }: Size) => emails,
+  'status of many': () => ['/users/?status=active&limit=100'],
+  'status of few': () => ['/users/?status=suspended&limit=100'],
+  ...Object.fromEntries(
+    sorts.flatMap((sort) => [
+      [`sort ${sort}, first`, () => [`/users/?sort=${sort}&limit=100`]],
+      [`sort ${sort}, by cursor`, ({ middles }: Size) => [`/users/?sort=${sort}&limit=100&after=${middles[sort]}`]],
+    ]),
+  ),
+  'sort surname, row 10,000': (size: Size) => [`/users/?sort=surname${far(size)}`],
+  'q of 1 letter, many': search('a'),
+  'q of 1 letter, few': search('芳'),
+  'q of 1 letter, none': search('ж'),
+  'q of 3 letters, many': search('ann'),
+  'q of 3 letters, few': search('zov'),
+  'q of 3 letters, none': search('xqj'),
+  'q of 8 letters, many': search('andersso'),
+  'q of 8 letters, few': search('p77@comp'),
+  'q of 8 letters, none': search('nobodyis'),
+} as const satisfies Readonly<Record<string, (size: Size) => readonly string[]>>;
+
+export const tables = { paging, finding } as const;
+type Paths = Readonly<Record<string, (size: Size) => readonly string[]>>;
 
 type Size = {
   readonly users: number;
   readonly database: Database;
   readonly service: Service;
+  /** Paths of some users by their emails. */
+  readonly emails: readonly string[];
+  /** A cursor far into the list, by the sort. */
+  readonly middles: Readonly<Record<string, string>>;
   /** A cursor behind so many events. */
   eventsAfter(position: number): string;
 };
@@ -40,7 +73,8 @@ type Size = {
  * @param sizes numbers of users, the smallest first, which the others are compared with
  * @param onPlans is given the plans of all statements, where they are asked for
  */
-export function bySize(sizes: readonly number[], onPlans?: (text: string) => void): Measurement {
+export function bySize(sizes: readonly number[], table: keyof typeof tables, onPlans?: (text: string) => void): Measurement {
+  const paths: Paths = tables[table];
   return {
     definition: `The same requests at ${sizes.map(words).join(', ')} users and as many events, in turns: answers a second on 32 connections, then the p99 at a fixed rate, half of the least of these rates. Floor: the smallest.`,
     async measure(stage) {
@@ -48,9 +82,9 @@ export function bySize(sizes: readonly number[], onPlans?: (text: string) => voi
       const all: Size[] = [];
       for (const users of sizes) all.push(await prepare(stage, stack, users));
       const rows: Row[] = [];
-      for (const name of Object.keys(paths) as Name[]) rows.push(...(await compare(stage, all, name)));
-      rows.push(...(await compareSnapshots(stage, all)));
-      if (onPlans !== undefined) onPlans(await explainAll(stage, all));
+      for (const [name, pathsOf] of Object.entries(paths)) rows.push(...(await compare(stage, all, name, pathsOf)));
+      if (table === 'paging') rows.push(...(await compareSnapshots(stage, all)));
+      if (onPlans !== undefined) onPlans(await explainAll(stage, all, paths));
       return rows;
     },
   };
@@ -64,11 +98,30 @@ async function prepare(stage: Stage, stack: AsyncDisposableStack, users: number)
   const { next } = (await response.json()) as { next: string };
   const cursor = parseCursor(next);
   if (cursor === undefined) throw new Error(`${next} is no cursor`);
-  return { users, database, service, eventsAfter: (position) => formatCursor({ ...cursor, position: String(position) }) };
+  const emails = await database.query<{ email: string }>('select email from "user" where id % ($1::int / 200) = 1', [users]);
+  // Far into each order: what a page by number reaches, and from there as far again for many users.
+  const middles: Record<string, string> = {};
+  for (const sort of sorts) {
+    const page = await fetch(`${service.url}/users/?sort=${sort}&limit=1000`);
+    let { next: after } = (await page.json()) as { next: string };
+    for (let n = 0; n < Math.min(users / 1000 - 2, 300); n += 1) {
+      const following = await fetch(`${service.url}/users/?sort=${sort}&limit=1000&fields=id&after=${after}`);
+      ({ next: after } = (await following.json()) as { next: string });
+    }
+    middles[sort] = after;
+  }
+  return {
+    users,
+    database,
+    service,
+    middles,
+    emails: emails.map(({ email }) => `/users/by-email/${email}`),
+    eventsAfter: (position) => formatCursor({ ...cursor, position: String(position) }),
+  };
 }
 
-async function compare({ rounds, seconds, signal }: Stage, sizes: readonly Size[], name: Name): Promise<Row[]> {
-  const requests = (size: Size) => paths[name](size).map((path) => ({ method: 'GET' as const, path }));
+async function compare({ rounds, seconds, signal }: Stage, sizes: readonly Size[], name: string, pathsOf: Paths[string]): Promise<Row[]> {
+  const requests = (size: Size) => pathsOf(size).map((path) => ({ method: 'GET' as const, path }));
   const rateOf = (size: Size, during: number) => load({ signal, seconds: during }, size.service.url, requests(size));
   for (const size of sizes) await rateOf(size, warmUpSeconds);
   const rates = await takeTurns(
@@ -102,7 +155,7 @@ async function compare({ rounds, seconds, signal }: Stage, sizes: readonly Size[
   return [...rowsOf('/s', rates, name, { of: 'ratio', atLeast: 0.5 }), ...rowsOf('ms', times, `${name}, p99`, { of: 'ratio', atMost: 2 })];
 }
 
-async function explainAll(stage: Stage, sizes: readonly Size[]): Promise<string> {
+async function explainAll(stage: Stage, sizes: readonly Size[], paths: Paths): Promise<string> {
   const parts: string[] = [];
   for (const size of sizes) {
     const asked = Object.values(paths).map((path) => path(size)[0] ?? '/');

@@ -16,9 +16,9 @@ create table user_search (
   text text collate "C" not null
 );
 
--- How far the users who were there before are in it: all ids below.
-create table user_search_start (id bigint not null);
-insert into user_search_start values (0);
+-- How far the users who were there before are in it: all ids below `id`. Who comes after `last` comes by a trigger.
+create table user_search_start (id bigint not null, last bigint);
+insert into user_search_start values (0, null);
 
 do $do$
 declare
@@ -66,6 +66,12 @@ begin
     end $$;
     create function list_updated_user() returns trigger language plpgsql security definer set search_path = pg_catalog as $$
     begin
+      -- Not a condition of the trigger, which would keep the columns from getting another type.
+      if (old.id, old.status, old.created_at, old.name, old.surname, old.email, old.username)
+        is not distinct from (new.id, new.status, new.created_at, new.name, new.surname, new.email, new.username)
+      then
+        return null;
+      end if;
       if old.id <> new.id then
         delete from %1$I.user_search where user_id = old.id;
       end if;
@@ -94,10 +100,7 @@ begin
     begin
       create trigger user_search_insert after insert on "user" referencing new table as inserted
         for each statement execute function list_inserted_users();
-      create trigger user_search_update after update on "user" for each row when (
-        (old.id, old.status, old.created_at, old.name, old.surname, old.email, old.username)
-          is distinct from (new.id, new.status, new.created_at, new.name, new.surname, new.email, new.username)
-      ) execute function list_updated_user();
+      create trigger user_search_update after update on "user" for each row execute function list_updated_user();
       create trigger user_search_delete after delete on "user" referencing old table as deleted
         for each statement execute function list_deleted_users();
       create trigger user_search_truncate after truncate on "user" for each statement execute function list_no_users();
@@ -114,17 +117,18 @@ end $do$;
 -- Users who were there before, some thousand at a time. Their rows are locked against deletion alone; whom somebody has changed meanwhile
 -- is in the table already, or will be once the change has waited for this one.
 with start as (
-  select id from user_search_start
+  select id, coalesce(last, (select max(u.id) from "user" as u), 0) as last from user_search_start
 ), batch as materialized (
   select u.id, u.status, u.created_at, u.name, u.surname, u.email, u.username
-  from "user" as u where u.id >= (select id from start) order by u.id limit 5000 for key share of u
+  from "user" as u where u.id >= (select id from start) and u.id <= (select last from start) order by u.id limit 5000 for key share of u
 ), listed as (
   insert into user_search
   select listed.* from batch as u,
     lateral user_search_row(u.id, u.status, u.created_at, u.name, u.surname, u.email, u.username) as listed
   on conflict (user_id) do nothing
 )
-update user_search_start set id = last.id + 1 from (select max(id) as id from batch) as last where last.id is not null;
+update user_search_start set id = reached.id + 1, last = start.last
+from start, (select max(id) as id from batch) as reached where reached.id is not null;
 -- step
 drop table user_search_start;
 -- step, alone

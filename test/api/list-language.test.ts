@@ -69,6 +69,8 @@ suite('GET /users/ sorted and filtered', () => {
     ['q=zzz', []],
     // Nothing of it is left to look for.
     ['q=%20', []],
+    ['q=%0A%00', []],
+    ['q=%0Aann%0A', [1, 3, 2]],
     ['q=%CC%81', []],
   ];
   for (const [query, expected] of orders)
@@ -129,8 +131,6 @@ suite('GET /users/ sorted and filtered', () => {
       'created_after=yesterday',
       'q=',
       'ids=9007199254740992',
-      'q=%0A',
-      'q=a%0Ab',
     ];
     for (const parameter of [...parameters, `q=${'x'.repeat(256)}`, `ids=${Array.from({ length: 101 }, (_, n) => n + 1).join(',')}`]) {
       const { status, json } = await service.call('GET', `/users/?${parameter}`);

@@ -68,8 +68,6 @@ export const listParameters = {
     Type.String({
       minLength: 1,
       maxLength: 255,
-      pattern: '^[^\\x00-\\x1F\\x7F]*$',
-      'x-pattern-message': 'must hold no control characters',
       description:
         'Users whose full name, surname, email or username holds this text, without case and accents: first those of which one is it, then those of which one begins with it. One or two letters find only what begins with them.',
       examples: ['doe'],
@@ -135,7 +133,16 @@ export function readList(query: ListQuery, paths: readonly string[]): List {
     refuse(`${attributePrefix}${unknown.path}`, `is not marked as indexed in USER_ATTRIBUTES_SCHEMA; ${known}`);
   }
   const exact = exactNames.some((name) => given[name] !== undefined) ? readExact(query) : undefined;
-  const filter: ListFilter = { status: query.status, exact, times, attributes, q: query.q?.normalize('NFC').trim() };
+  const filter: ListFilter = {
+    status: query.status,
+    exact,
+    times,
+    attributes,
+    q: query.q
+      ?.replaceAll(/\p{Cc}+/gu, ' ')
+      .normalize('NFC')
+      .trim(),
+  };
   const sort = readSort(query.sort);
   return { ...filter, sort: exact === undefined ? servedSort(filter, sort) : (sort ?? (filter.q === undefined ? byId : undefined)) };
 }

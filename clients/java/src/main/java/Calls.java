@@ -34,7 +34,7 @@ public class Calls {
     done("lookUpUsers", users.lookUpUsers(new UserLookup().addIdsItem(id), null).getUsers().size() == 1);
     done("updateUser", users.updateUser(id, new UserChange().surname("King"), null).getSurname().equals("King"));
     done("patchUser", users.patchUser(id, new UserPatch().locale("de"), null).getLocale().equals("de"));
-    done("listUsers", !users.listUsers(1L, 100, null, null, null, null).getUsers().isEmpty());
+    done("listUsers", !users.listUsers(1L, 100, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null).getUsers().isEmpty());
     done("getUsersSnapshot", events.getUsersSnapshot().length() > 0);
     done("deleteUser", !users.deleteUser(id, null).getMessage().isEmpty());
 
