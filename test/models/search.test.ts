@@ -72,7 +72,7 @@ suite('searching users', () => {
         assert.deepEqual(found, all);
         assert.equal(await countMatches(pool, search), all.length);
       }),
-      { numRuns: 60 },
+      { numRuns: 100 },
     );
   });
 

@@ -61,6 +61,23 @@ function orderOf({ sort }: List): { readonly keys: readonly Key[]; readonly isDe
   return { keys: [{ sql: 'rank', type: 'int' }], isDescending: false };
 }
 
+type Source = {
+  readonly from: string;
+  /** Of the table whose index gives the order. */
+  readonly alias: 'u' | 's';
+  readonly id: string;
+  /** Whether one index gives the order of all, and not one of each status. */
+  readonly isWhole: boolean;
+};
+const fewUsers: Source = { from: '"user" as u join user_search as s on s.user_id = u.id', alias: 'u', id: 'u.id', isWhole: true };
+const searchRows: Source = { from: 'user_search as s', alias: 's', id: 's.user_id', isWhole: false };
+
+function sourceOf(list: List, keys: readonly Key[]): Source {
+  const isById = keys.length === 0 && list.status === undefined && list.attributes.length === 0;
+  const isInUser = isById || list.attributes.length > 0 || keys.some(({ sql }) => sql.startsWith('u.'));
+  return isInUser ? { from: '"user" as u', alias: 'u', id: 'u.id', isWhole: isById } : searchRows;
+}
+
 /**
  * A page of a list; of one with `q` only where it has `exact`.
  * @param ids of the users of whom `exact` lets only these be, where it is there
@@ -70,16 +87,10 @@ export async function readListPage(db: Db, list: List, ids: readonly string[] | 
   const parameter = (value: unknown, type: string) => `$${values.push(value)}::${type}`;
   const { keys, isDescending } = orderOf(list);
   const direction = isDescending ? ' desc' : '';
-  const isFew = ids !== undefined;
-  const from = isFew
-    ? '"user" as u join user_search as s on s.user_id = u.id'
-    : keys.some(({ sql }) => sql.startsWith('u.')) || list.attributes.length > 0 || (keys.length === 0 && list.status === undefined)
-      ? '"user" as u'
-      : 'user_search as s';
-  const id = from.startsWith('"user"') ? 'u.id' : 's.user_id';
+  const { from, alias, id, isWhole } = ids === undefined ? sourceOf(list, keys) : fewUsers;
 
   const conditions: string[] = [];
-  if (isFew) conditions.push(`u.id = any(${parameter(ids, 'bigint[]')})`);
+  if (ids !== undefined) conditions.push(`u.id = any(${parameter(ids, 'bigint[]')})`);
   for (const { column, operator, value } of list.times)
     conditions.push(`${column === 'created_at' ? 's' : 'u'}.${column} ${operator} ${parameter(value, 'timestamptz')}`);
   for (const { path, value } of list.attributes) {
@@ -101,13 +112,13 @@ export async function readListPage(db: Db, list: List, ids: readonly string[] | 
   const selected = [...keys.map((key, n) => `${keySql(key)} as k${n}`), `${id} as page_id`].join(', ');
   const order = [...keys.map((_, n) => `k${n}${direction}`), `page_id${direction}`].join(', ');
   // Each of a status by itself, so that its index gives the order.
-  const status =
-    list.status === undefined ? undefined : `${from.startsWith('"user"') ? 'u' : 's'}.status = ${parameter(list.status, 'text')}`;
-  const isWhole = isFew || (keys.length === 0 && from === '"user" as u' && list.attributes.length === 0);
+  const ofStatus = (name: string) => `${alias}.status = ${name}`;
   const arms =
-    status !== undefined || isWhole
-      ? [status === undefined ? [] : [status]]
-      : statuses.map((name) => [`${from.startsWith('"user"') ? 'u' : 's'}.status = '${name}'`]);
+    list.status !== undefined
+      ? [[ofStatus(parameter(list.status, 'text'))]]
+      : isWhole
+        ? [[]]
+        : statuses.map((name) => [ofStatus(`'${name}'`)]);
   const where = (all: readonly string[]) => (all.length === 0 ? '' : `where ${all.join(' and ')}`);
   const rows = arms
     .map((arm) => `(select ${selected} from ${from} ${where([...arm, ...ofPage])} order by ${order} limit ${limit} + ${offset})`)

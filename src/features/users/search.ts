@@ -19,6 +19,9 @@ export type Search = {
 /** Null where nothing is left of what is looked for, and so fits nobody. */
 const form = "(select nullif(user_search_form($1), ''))";
 
+/** Of these few, all are fetched at once, in whatever order. */
+const fewMax = 1000;
+
 /** `looked`: users whom the first look takes in. `fetching`: what a user whom the index finds costs, against one who is passed. */
 const usual = { looked: 1000, fetching: 3 };
 
@@ -50,6 +53,8 @@ export async function findMatches(
   const passSql = (limitSql: string) =>
     `select s.user_id, s.text from user_search as s where s.user_id ${behind} ${number(1)}::bigint ${ofStatus} order by ${order} limit ${limitSql}`;
 
+  const compare = (one: string, other: string) => (Number(one) - Number(other)) * (isDescending ? -1 : 1);
+
   const looks = new Map<string, Promise<Look>>();
   async function look(from: string): Promise<Look> {
     type Row = {
@@ -72,12 +77,29 @@ export async function findMatches(
     return { matches: [exact ?? [], begun ?? [], held ?? []], last: last ?? from, passed, isShort: is_short, users };
   }
 
-  /** Those of a rank behind an id. */
-  async function take(rank: Rank, from: string, wanted: number): Promise<string[]> {
+  function lookOnce(from: string): Promise<Look> {
     const looking = looks.get(from) ?? look(from);
     looks.set(from, looking);
-    const { matches, last, passed, isShort, users } = await looking;
-    const compare = (one: string, other: string) => (Number(one) - Number(other)) * (isDescending ? -1 : 1);
+    return looking;
+  }
+
+  /** All who fit, in order; undefined where they are not few. */
+  async function takeFew(isShort: boolean): Promise<Match[] | undefined> {
+    const rows = await db.query<{ user_id: string; rank: number }>(
+      `select user_id, rank from (
+         select s.user_id, ${rankSql(form)} as rank from user_search as s
+         where ${holdsSql(needleSql('any', isShort))} ${ofStatus} offset 0
+       ) as each where rank is not null limit ${fewMax + 1}`,
+      values,
+    );
+    if (rows.length > fewMax) return undefined;
+    const found = rows.map(({ user_id, rank }) => ({ id: user_id, rank: sort === undefined ? rank : 0 }));
+    return found.sort((one, other) => one.rank - other.rank || compare(one.id, other.id));
+  }
+
+  /** Those of a rank behind an id. */
+  async function take(rank: Rank, from: string, wanted: number): Promise<string[]> {
+    const { matches, last, passed, isShort, users } = await lookOnce(from);
     const seen = rank === 'any' ? matches.flat().sort(compare) : (matches[rank] ?? []);
     if (seen.length >= wanted || passed < looked || (rank === 2 && isShort)) return seen.slice(0, wanted);
     const more = wanted - seen.length;
@@ -94,7 +116,7 @@ export async function findMatches(
     const rows = await db.query<{ user_id: string }>(
       `with found as materialized (
          select s.user_id from user_search as s
-         where user_search_grams(s.text) @> (select user_search_grams(${needleSql(rank, isShort)})) and ${fits} ${ofStatus}
+         where ${holdsSql(needleSql(rank, isShort))} and ${fits} ${ofStatus}
        )
        select user_id from found as s where user_id ${behind} ${number(1)}::bigint order by ${order} limit ${number(2)}`,
       [...values, last, more],
@@ -108,6 +130,14 @@ export async function findMatches(
     return rank === 1 || isShort ? `E'\\n\\n' || ${form}` : form;
   }
 
+  const first = await lookOnce(start);
+  const isRare = first.passed === looked && first.matches.flat().length <= looked / fewMax;
+  const few = isRare ? await takeFew(first.isShort) : undefined;
+  if (few !== undefined) {
+    const isBehind = ({ id, rank }: Match) =>
+      after === undefined || rank > after.rank || (rank === after.rank && compare(id, after.id) > 0);
+    return few.filter(isBehind).slice(0, limit);
+  }
   if (sort !== undefined) return (await take('any', after?.id ?? start, limit)).map((id) => ({ id, rank: 0 }));
   const found: Match[] = [];
   for (const rank of ranks) {
@@ -118,14 +148,23 @@ export async function findMatches(
   return found;
 }
 
+/**
+ * Whether a text has all grams of what is looked for, which may still stand apart. Of many each third, and the last, so that every
+ * character is in one: each costs as much as it is frequent.
+ */
+function holdsSql(needle: string): string {
+  return `user_search_grams(s.text) @> (
+    select array_agg(gram) from unnest(user_search_grams(${needle})) with ordinality as each (gram, n)
+    where n % 3 = 1 or n = length(${needle}) - 2 or length(${needle}) <= 6
+  )`;
+}
+
 /** How many fit, up to one more than are counted. */
 export async function countMatches(db: Db, { q, status }: Search): Promise<number> {
   const [row] = await db.query<{ n: number }>(
     `select count(*)::int as n from (
        select from user_search as s
-       where user_search_grams(s.text) @> (
-           select user_search_grams(case when length(${form}) < 3 then E'\\n\\n' else '' end || ${form})
-         ) and (${rankSql(form)}) is not null ${status === undefined ? '' : 'and s.status = $2'}
+       where ${holdsSql(`case when length(${form}) < 3 then E'\\n\\n' else '' end || ${form}`)} and (${rankSql(form)}) is not null ${status === undefined ? '' : 'and s.status = $2'}
        limit ${countedMax + 1}
      ) as each`,
     [q, ...(status === undefined ? [] : [status])],

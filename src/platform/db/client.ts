@@ -45,8 +45,8 @@ function clientConfig(settings: ConnectionSettings): pg.ClientConfig {
 
 // One plan for any values, kept for as long as its connection, while a table that was empty gets a million rows: every statement here
 // has an index that serves it at any size. No compiling of statements (`jit`): that takes a quarter of a second where the statistics
-// promise many rows, and what runs here reads few.
-const planning = { plan_cache_mode: 'force_generic_plan', enable_seqscan: 'off', jit: 'off' };
+// promise many rows, and what runs here reads few. No workers either: starting them takes longer than such a statement.
+const planning = { plan_cache_mode: 'force_generic_plan', enable_seqscan: 'off', jit: 'off', max_parallel_workers_per_gather: 0 };
 
 // Statements of one transaction read what others have committed meanwhile: the relay's lock and the order of the log rest on it.
 const begin = 'begin isolation level read committed';
