@@ -232,7 +232,7 @@ create table "user_search" (
 );
 CREATE INDEX user_search_by_created_at ON public.user_search USING btree (status, created_at, user_id);
 CREATE INDEX user_search_by_email ON public.user_search USING btree (status, email, user_id);
-CREATE INDEX user_search_by_grams ON public.user_search USING gin (user_search_grams(text)) WITH (gin_pending_list_limit='256');
+CREATE INDEX user_search_by_entries ON public.user_search USING gin (user_search_entries(text)) WITH (gin_pending_list_limit='256');
 CREATE INDEX user_search_by_id ON public.user_search USING btree (status, user_id);
 CREATE INDEX user_search_by_name ON public.user_search USING btree (status, name, surname, user_id);
 CREATE INDEX user_search_by_surname ON public.user_search USING btree (status, surname, name, user_id);
@@ -369,6 +369,15 @@ AS $function$
       return null;
     end $function$;
 
+CREATE OR REPLACE FUNCTION public.user_search_entries(text text)
+ RETURNS integer[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT COST 1000
+AS $function$
+      select array(select hashtext(substr(text, at, 3) collate "C") from generate_series(1, length(text) - 2) as at)
+        || array(select hashtext(E'\n' || line || E'\n' collate "C") from string_to_table(btrim(text, E'\n'), E'\n\n') as line)
+    $function$;
+
 CREATE OR REPLACE FUNCTION public.user_search_form(typed text)
  RETURNS text
  LANGUAGE sql
@@ -386,7 +395,7 @@ AS $function$
 CREATE OR REPLACE FUNCTION public.user_search_grams(form text)
  RETURNS integer[]
  LANGUAGE sql
- IMMUTABLE PARALLEL SAFE STRICT COST 1000
+ IMMUTABLE PARALLEL SAFE STRICT
 AS $function$
       select array(select hashtext(substr(form, at, 3) collate "C") from generate_series(1, length(form) - 2) as at)
     $function$;

@@ -40,9 +40,14 @@ begin
         ), 'łøđðħŧıς', 'loddhtiσ'), 'ß', 'ss'), 'æ', 'ae'), 'œ', 'oe'), 'þ', 'th'), NFC) collate "C"
       end
     $$;
-    -- The hash of each three characters that follow each other. Expensive, so that no plan takes them again for each row.
-    create function user_search_grams(form text) returns integer[] language sql immutable strict parallel safe cost 1000 as $$
+    -- The hash of each three characters that follow each other.
+    create function user_search_grams(form text) returns integer[] language sql immutable strict parallel safe as $$
       select array(select hashtext(substr(form, at, 3) collate "C") from generate_series(1, length(form) - 2) as at)
+    $$;
+    -- What the index has of a text: its grams, and the hash of each line. Expensive, so that no plan makes them again for each row.
+    create function user_search_entries(text text) returns integer[] language sql immutable strict parallel safe cost 1000 as $$
+      select array(select hashtext(substr(text, at, 3) collate "C") from generate_series(1, length(text) - 2) as at)
+        || array(select hashtext(E'\n' || line || E'\n' collate "C") from string_to_table(btrim(text, E'\n'), E'\n\n') as line)
     $$;
     create function user_search_row(id bigint, status text, created_at timestamptz, name text, surname text, email text, username text)
     returns %1$I.user_search language sql immutable parallel safe as $$
@@ -145,7 +150,7 @@ create index concurrently user_search_by_email on user_search (status, email, us
 drop index concurrently if exists user_search_by_username;
 create index concurrently user_search_by_username on user_search (status, username, user_id);
 -- A short list of what is not in the index yet, since every search reads all of it.
-drop index concurrently if exists user_search_by_grams;
-create index concurrently user_search_by_grams on user_search using gin (user_search_grams(text)) with (gin_pending_list_limit = 256);
+drop index concurrently if exists user_search_by_entries;
+create index concurrently user_search_by_entries on user_search using gin (user_search_entries(text)) with (gin_pending_list_limit = 256);
 drop index concurrently if exists user_by_updated_at;
 create index concurrently user_by_updated_at on "user" (status, updated_at, id);

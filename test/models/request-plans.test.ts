@@ -216,7 +216,7 @@ for (const version of versions) {
         'delete from "user"',
         'user_count_sum',
         'from identifier where',
-        'user_search_grams',
+        'user_search_entries',
         '#>>',
         'from event ',
       ])

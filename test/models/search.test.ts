@@ -4,6 +4,9 @@ import { after, before, suite, test } from 'node:test';
 import fc from 'fast-check';
 import { countMatches, findMatches, type Match, type Search } from '../../src/features/users/search.ts';
 import { type Pool, startPool } from '../../src/platform/db/client.ts';
+import { migrate } from '../../src/platform/db/migrate.ts';
+import { readMigrations } from '../../src/platform/db/migrations.ts';
+import { codeVersion } from '../../src/platform/runtime/version.ts';
 import { createDatabase, patienceMs, type TestDatabase } from '../support/database.ts';
 
 const users = 600;
@@ -84,5 +87,43 @@ suite('searching users', () => {
     assert.equal(await found('%_'), await counted(String.raw`name like '\%\_%' or surname like '\%\_%'`));
     assert.equal(await found('\\'), 0);
     assert.equal(await found('nna'), await counted("name like '%nna%' or surname like '%nna%'"));
+  });
+});
+
+suite('the migration that begins to list', () => {
+  test('takes in users who were there before while others change them, and goes on where it was interrupted', async () => {
+    await using database = await createDatabase({ template: 'empty' });
+    const settings = { url: database.url, applicationName: 'test', connectTimeoutMs: patienceMs, statementTimeoutMs: patienceMs };
+    await using pool = startPool(settings, 3);
+    const all = await readMigrations();
+    await migrate(settings, { code: { migrations: all.filter(({ version }) => version < 13), codeVersion } });
+    await database.query(`insert into "user" (name, surname, password) select 'Ä' || n, 'B', 'x' from generate_series(1, 30000) as n`);
+    let working = true;
+    const change = async (seed: number) => {
+      for (let n = seed; working; n += 1) {
+        await pool.query(`insert into "user" (name, surname, password) values ($1, 'New', 'x')`, [`N${n}`]);
+        await pool.query(`update "user" set surname = $2 where id = any($1::bigint[])`, [
+          [(n * 7919) % 30_000, (n * 104_729) % 30_000],
+          `S${n}`,
+        ]);
+        await pool.query('delete from "user" where id = any($1::bigint[])', [[(n * 611) % 30_000, (n * 977) % 30_000]]);
+      }
+    };
+    const changing = [change(1), change(10_000)];
+    const interrupt = new AbortController();
+    const interrupted = migrate(settings, { signal: interrupt.signal });
+    const begun = () => database.query('select from user_search_start where id > 0').catch(() => []);
+    while ((await begun()).length === 0);
+    interrupt.abort();
+    await assert.rejects(interrupted);
+    await migrate(settings);
+    working = false;
+    await Promise.all(changing);
+    const different = await database.query(
+      `select u.id, s.user_id from "user" as u full join user_search as s on s.user_id = u.id
+       where u.id is null or s.user_id is null
+         or s is distinct from user_search_row(u.id, u.status, u.created_at, u.name, u.surname, u.email, u.username)`,
+    );
+    assert.deepEqual(different, []);
   });
 });

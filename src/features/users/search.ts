@@ -116,7 +116,7 @@ export async function findMatches(
     const rows = await db.query<{ user_id: string }>(
       `with found as materialized (
          select s.user_id from user_search as s
-         where ${holdsSql(needleSql(rank, isShort))} and ${fits} ${ofStatus}
+         where ${rank === 0 ? isSql : holdsSql(needleSql(rank, isShort))} and ${fits} ${ofStatus}
        )
        select user_id from found as s where user_id ${behind} ${number(1)}::bigint order by ${order} limit ${number(2)}`,
       [...values, last, more],
@@ -126,7 +126,6 @@ export async function findMatches(
 
   /** A part of every text that fits: its grams are in the index. */
   function needleSql(rank: Rank, isShort: boolean): string {
-    if (rank === 0) return `E'\\n\\n' || ${form} || E'\\n'`;
     return rank === 1 || isShort ? `E'\\n\\n' || ${form}` : form;
   }
 
@@ -148,12 +147,15 @@ export async function findMatches(
   return found;
 }
 
+/** Whether a line of a text is what is looked for, but for a collision of hashes. */
+const isSql = `user_search_entries(s.text) @> array[hashtext(E'\\n' || ${form} || E'\\n' collate "C")]`;
+
 /**
  * Whether a text has all grams of what is looked for, which may still stand apart. Of many each third, and the last, so that every
  * character is in one: each costs as much as it is frequent.
  */
 function holdsSql(needle: string): string {
-  return `user_search_grams(s.text) @> (
+  return `user_search_entries(s.text) @> (
     select array_agg(gram) from unnest(user_search_grams(${needle})) with ordinality as each (gram, n)
     where n % 3 = 1 or n = length(${needle}) - 2 or length(${needle}) <= 6
   )`;
