@@ -374,7 +374,7 @@ CREATE OR REPLACE FUNCTION public.user_search_entries(text text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE STRICT COST 1000
 AS $function$
-      select array(select hashtext(substr(text, at, 3) collate "C") from generate_series(1, length(text) - 2) as at)
+      select public.user_search_grams(text)
         || array(select hashtext(E'\n' || line || E'\n' collate "C") from string_to_table(btrim(text, E'\n'), E'\n\n') as line)
     $function$;
 

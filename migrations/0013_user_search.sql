@@ -46,7 +46,7 @@ begin
     $$;
     -- What the index has of a text: its grams, and the hash of each line. Expensive, so that no plan makes them again for each row.
     create function user_search_entries(text text) returns integer[] language sql immutable strict parallel safe cost 1000 as $$
-      select array(select hashtext(substr(text, at, 3) collate "C") from generate_series(1, length(text) - 2) as at)
+      select %1$I.user_search_grams(text)
         || array(select hashtext(E'\n' || line || E'\n' collate "C") from string_to_table(btrim(text, E'\n'), E'\n\n') as line)
     $$;
     create function user_search_row(id bigint, status text, created_at timestamptz, name text, surname text, email text, username text)

@@ -179,6 +179,38 @@ suite('GET /users/ sorted and filtered', () => {
   });
 });
 
+suite('lists of many users', () => {
+  test('a total with a filter is exact up to 10,000, and total_at_least above', async () => {
+    await using service = await startService({ RUN: 'api' });
+    const insert = (count: number) =>
+      service.database.query(`insert into "user" (name, surname, password) select 'Anna', 'Doe', 'x' from generate_series(1, $1::int)`, [
+        count,
+      ]);
+    const total = async (query: string) => {
+      const { json } = await service.call('GET', `/users/?count=true&fields=id&${query}`);
+      return [json.total, json.total_at_least];
+    };
+    const filters = [
+      'status=active&limit=1',
+      'status=active&page=1&per_page=1',
+      'created_after=2020-01-01T00:00:00Z&limit=1',
+      'q=nna&limit=1',
+    ];
+    await insert(10_000);
+    for (const filter of filters) assert.deepEqual(await total(filter), [10_000, undefined], filter);
+    await insert(1);
+    for (const filter of filters) assert.deepEqual(await total(filter), [undefined, 10_000], filter);
+    assert.deepEqual(await total('sort=-name&limit=1'), [10_001, undefined], 'no filter');
+    const { json } = await service.call('GET', '/users/?sort=name&page=100&per_page=100');
+    const { json: following } = await service.call('GET', `/users/?sort=name&limit=100&after=${json.next}`);
+    assert.deepEqual(
+      [json.users.length, following.users.length, following.next],
+      [100, 1, undefined],
+      'the cursor goes on where numbers end',
+    );
+  });
+});
+
 suite('lists of users by attributes', () => {
   test('filter by what USER_ATTRIBUTES_SCHEMA marks, whose indexes come and go with it', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'rollcall-attributes-'));

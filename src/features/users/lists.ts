@@ -176,12 +176,12 @@ async function idsOf(db: Db, { ids, keys }: NonNullable<List['exact']>): Promise
   return isOne && first !== undefined && (ids === undefined || ids.includes(first)) ? [first] : [];
 }
 
-async function search(db: Db, { q = '', status, sort, ...list }: List, { after, offset, limit, isCounted }: Wish): Promise<Slice> {
-  const name = orderName({ q, status, sort, ...list });
+async function search(db: Db, list: List, { after, offset, limit, isCounted }: Wish): Promise<Slice> {
+  const name = orderName(list);
   const text = after === undefined ? undefined : parseKeyCursor(name, after);
   const [, rank, id] = /^([012]):([1-9]\d{0,15})$/.exec(text ?? '') ?? [];
   if (after !== undefined && id === undefined) throw notACursor('/users/', 'after', 'query');
-  const what = { q, status, sort };
+  const what = { q: list.q ?? '', status: list.status, sort: list.sort };
   const behind = id === undefined ? undefined : { id, rank: Number(rank) };
   const matches = await findMatches(db, what, behind, offset + limit + 1);
   const page = matches.slice(offset, offset + limit);
